@@ -1,0 +1,47 @@
+# `make demo` and `make test` do all their own set-up on Debian and Ubuntu:
+# a virtualenv, the missing system packages of bindep.txt, and tox.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+TOX := $(VENV)/bin/tox
+APT_GET := $(if $(filter-out 0,$(shell id -u)),sudo) \
+    env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300
+apt_install = { $(APT_GET) update; \
+    $(APT_GET) install -y --no-install-recommends $(1); }
+SAY := @printf '==> %s\n'
+
+.PHONY: demo test system clean
+
+# KEEP=1 keeps Glance up at the end: make exports what its command line sets.
+# Not run by tox, which would cut short its cleaning up after Ctrl-C.
+demo: system
+	$(SAY) 'Installing Glance and its client into .tox/functional'
+	@$(TOX) run -e functional --notest
+	$(SAY) 'Running tools/demo.py'
+	@.tox/functional/bin/python tools/demo.py
+
+test: system
+	$(SAY) 'Running style checks, unit tests and functional tests in tox'
+	@$(TOX) run -e pep8,py3,functional
+
+system: $(READY)
+	$(SAY) 'Checking the system packages of bindep.txt'
+	@missing=$$($(VENV)/bin/bindep -b test) || { \
+	    echo "==> Installing with apt:" $$missing; \
+	    $(call apt_install,$$missing); \
+	}
+
+# Debian's python3 lacks ensurepip until python3-venv is there.
+$(READY):
+	$(SAY) 'Creating the virtualenv $(VENV) with tox and bindep'
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or \
+	    sys.exit("Python 3.11 to 3.13 is needed: make PYTHON=python3.1x")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	    $(call apt_install,python3-venv)
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/pip install -q tox bindep
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .tox build dist doc/build releasenotes/build *.egg-info
