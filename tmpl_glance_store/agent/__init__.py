@@ -1,0 +1,1 @@
+"""The agent of a node: it keeps, serves, fetches and proves templates."""

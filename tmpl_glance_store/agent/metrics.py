@@ -1,0 +1,64 @@
+"""What an agent counts, for Prometheus."""
+
+from collections.abc import Callable
+
+import prometheus_client
+
+from tmpl_glance_store import plan
+
+
+class ApiMetrics:
+    """Counters of the agent's API.
+
+    :param registry: where they are registered, once a registry
+    """
+
+    def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
+        self.requests = prometheus_client.Counter(
+            'tmpl_api_requests', 'Requests answered.',
+            ('endpoint', 'code'), registry=registry)
+        self.sent = prometheus_client.Counter(
+            'tmpl_api_sent_bytes', 'Template bytes sent to other nodes.',
+            registry=registry)
+        self.streams = prometheus_client.Gauge(
+            'tmpl_api_streams', 'Reads of template bytes in progress.',
+            registry=registry)
+        self.connections = prometheus_client.Gauge(
+            'tmpl_api_connections', 'Connections open.', registry=registry)
+        self.refused = prometheus_client.Counter(
+            'tmpl_api_refused', 'Connections refused or cut.',
+            ('reason',), registry=registry)
+
+
+class AgentMetrics:
+    """Counters of the reconcile loop and of the scrubber.
+
+    :param transfers: returns how many fetches are in progress
+    """
+
+    def __init__(self, registry: prometheus_client.CollectorRegistry,
+                 transfers: Callable[[], int]) -> None:
+        self.passes = prometheus_client.Counter(
+            'tmpl_agent_passes', 'Reconcile passes made.', registry=registry)
+        self.failed_passes = prometheus_client.Counter(
+            'tmpl_agent_failed_passes', 'Reconcile passes that failed.',
+            registry=registry)
+        self.actions = prometheus_client.Counter(
+            'tmpl_agent_actions', 'Actions planned.', ('action',),
+            registry=registry)
+        self.scrubbed = prometheus_client.Counter(
+            'tmpl_agent_scrubbed_bytes', 'Bytes of copies proved again.',
+            registry=registry)
+        self.quarantined = prometheus_client.Counter(
+            'tmpl_agent_quarantined', 'Copies that failed their proof.',
+            registry=registry)
+        running = prometheus_client.Gauge(
+            'tmpl_agent_transfers', 'Fetches in progress.',
+            registry=registry)
+        running.set_function(transfers)
+
+    def passed(self, todo: plan.Plan) -> None:
+        """Count a pass and what it did."""
+        self.passes.inc()
+        for action in todo.actions:
+            self.actions.labels(type(action).__name__).inc()

@@ -1,0 +1,137 @@
+"""Proves copies again, slowly, and takes bad ones out of service."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from tmpl_glance_store import exceptions
+from tmpl_glance_store import merkle
+from tmpl_glance_store import objects
+from tmpl_glance_store.catalog import catalog as catalog_domain
+from tmpl_glance_store.localstore import location as local
+from tmpl_glance_store.localstore import store as local_store
+
+LOG = logging.getLogger(__name__)
+
+_STEP = 1 << 20
+_PAUSE = 60  # seconds between two looks for a copy that is due
+_RETRY = 3600  # seconds until a copy that cannot be read is tried again
+
+
+class Scrubber:
+    """Reads the copies of this node, the longest unproved one first.
+
+    :param rate: bytes per second; 0 stops it
+    :param period: seconds after which a copy is due again
+    :param on_proved: told the bytes read of a good copy
+    :param on_bad: told of each copy that went to quarantine
+    """
+
+    def __init__(self, *, catalog: catalog_domain.Catalog,
+                 store: local_store.LocalStore, rate: int, period: float,
+                 on_proved: Callable[[int], None],
+                 on_bad: Callable[[str], None],
+                 clock: Callable[[], float] = time.time) -> None:
+        self.rate = rate
+        self.period = period
+        self._catalog = catalog
+        self._store = store
+        self._on_proved = on_proved
+        self._on_bad = on_bad
+        self._clock = clock
+        self._unreadable: dict[tuple[str, str], float] = {}
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End :meth:`run` soon."""
+        self._stopped.set()
+
+    def run(self) -> None:
+        """Scrub until stopped."""
+        while not self._stopped.is_set():
+            try:
+                busy = self.rate > 0 and self.scrub_next()
+            except exceptions.Unavailable as exc:
+                LOG.info('Scrubbing waits: %s', exc)
+                busy = False
+            if not busy:
+                self._stopped.wait(min(_PAUSE, self.period))
+
+    def scrub_next(self) -> bool:
+        """Prove the copy that is most overdue; False if none is due.
+
+        :raises Unavailable: if the catalog cannot be reached
+        """
+        due = [(copy.verified_at or 0.0, copy.digest, location)
+               for location in self._store.locations if location.is_well()
+               for copy in self._catalog.copies_in(
+                   location.record.id).values() if self._is_due(copy)]
+        if not due:
+            return False
+        _, digest, location = min(due, key=lambda each: each[:2])
+        self.scrub(digest, location)
+        return True
+
+    def _is_due(self, copy: objects.Copy) -> bool:
+        now = self._clock()
+        tried = self._unreadable.get((copy.digest, copy.location_id), 0.0)
+        return (copy.complete and now - tried >= min(_RETRY, self.period)
+                and now - (copy.verified_at or 0.0) >= self.period)
+
+    def scrub(self, digest: str, location: local.LocalLocation) -> bool:
+        """Prove one copy; a bad one goes to quarantine. True if it is good.
+
+        A disk that does not answer, or is not there any more, says nothing
+        of the copy: it is left alone, and tried again later.
+        """
+        try:
+            template = self._read(digest, location)
+            if template is None:
+                return True  # stopped in the middle
+        except (OSError, exceptions.LocationRefused) as exc:
+            LOG.warning('Not scrubbed: %s: %s', digest, exc)
+            self._unreadable[digest, location.record.id] = self._clock()
+            return True
+        except exceptions.CorruptCopy as exc:
+            target = location.condemn(digest)
+            self._catalog.forget_copy(digest, location.record.id)
+            LOG.error('Quarantined as %s: %s', target, exc)
+            self._on_bad(digest)
+            return False
+        self._catalog.verified(digest, location.record.id)
+        self._on_proved(template.size)
+        return True
+
+    def _read(self, digest: str,
+              location: local.LocalLocation) -> objects.Template | None:
+        """Return the template if its copy is good; None if stopped.
+
+        :raises CorruptCopy: if it is not, although its disk is there
+        :raises OSError, LocationRefused: if nothing can be said
+        """
+        try:
+            template = local.read_copy(location.paths.copy(digest))
+            return template if self._prove(template, location) else None
+        except exceptions.CorruptCopy:
+            location.check()
+            raise
+
+    def _prove(self, template: objects.Template,
+               location: local.LocalLocation) -> bool:
+        """Hash the copy at the set rate; False if stopped meanwhile.
+
+        :raises CorruptCopy: if it is not what its digest says
+        :raises OSError: if it cannot be read
+        """
+        path = location.paths.image(template.digest)
+        tree = merkle.TreeHasher()
+        with open(path, 'rb', buffering=0) as file:
+            while data := file.read(_STEP):
+                tree.update(data)
+                if self._stopped.wait(len(data) / max(self.rate, 1)):
+                    return False
+        if tree.finish()[0].hex() != template.digest:
+            raise exceptions.CorruptCopy(
+                f'{path}: its bytes are not those of its digest')
+        return True

@@ -1,0 +1,1 @@
+"""What the cluster knows: a small key-value contract and the domain on it."""

@@ -1,0 +1,1 @@
+"""The commands of ``tmpl-manage``, one a file."""

@@ -1,0 +1,232 @@
+"""All hashes of a stream in one pass, on parallel threads, in bounded memory.
+
+hashlib and xxhash release the GIL, so that each lane has a core of its own
+while there are cores. The reader is the calling thread; every lane gets every
+byte in order through a bounded queue, and the slowest one sets the pace.
+"""
+
+import dataclasses
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import xxhash
+
+from tmpl_glance_store import exceptions
+from tmpl_glance_store import merkle
+
+#: Bytes that travel through the lanes at a time: each hand-over has to get
+#: the GIL, and a core may be idle meanwhile.
+BATCH = 1 << 20
+
+#: Batches that may wait for the slowest lane: bounds memory, smooths speed.
+DEPTH = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class Digests:
+    """What is known of a stream after one pass; see DESIGN section 3.
+
+    ``size`` is in bytes, ``position`` an unsigned 64-bit integer, ``pieces``
+    the piece layer (32 bytes a piece of ``piece_size`` bytes); the others are
+    lower-case hex.
+    """
+
+    size: int
+    checksum: str
+    multihash: str
+    position: int
+    digest: str
+    piece_size: int
+    pieces: bytes
+
+
+class _Lane(threading.Thread):
+    """Feeds one consumer, in order, on a thread of its own.
+
+    The reader needs a credit for each batch, and a consumed batch gives one
+    back: that bounds what waits. Both ways are ``SimpleQueue``, whose cost
+    does not show beside the hashing, unlike that of ``Queue``.
+    """
+
+    def __init__(self, consume: Callable[[bytes], Any],
+                 timeout: float) -> None:
+        super().__init__(daemon=True)
+        self._consume = consume
+        self._timeout = timeout
+        self._inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._credits: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(DEPTH):
+            self._credits.put(None)
+        self._error: BaseException | None = None
+        self._abandoned = False
+
+    def run(self) -> None:
+        while (batch := self._inbox.get()) is not None:
+            # After an error go on taking batches: the reader must not wait
+            # for a credit before it has seen the error.
+            if self._abandoned:
+                return
+            if self._error is None:
+                try:
+                    self._consume(batch)
+                except BaseException as exc:  # raised again in the reader
+                    self._error = exc
+            self._credits.put(None)
+
+    def put(self, batch: bytes) -> None:
+        """Hand over *batch*; raise the consumer's error, if there is one.
+
+        :raises Stalled: if the lane takes nothing within the timeout
+        """
+        if self._error is not None:
+            raise self._error
+        self._take_credit()
+        self._inbox.put(batch)
+
+    def finish(self) -> None:
+        """Wait until everything handed over is consumed; raise its error."""
+        self._inbox.put(None)
+        for _ in range(DEPTH):  # all credits are back when all is consumed
+            self._take_credit()
+        self.join()
+        if self._error is not None:
+            raise self._error
+
+    def abandon(self) -> None:
+        """End the lane at once; a consumer that hangs is left alone."""
+        self._abandoned = True
+        self._inbox.put(None)
+        self.join(1)
+
+    def _take_credit(self) -> None:
+        try:
+            self._credits.get(timeout=self._timeout)
+        except queue.Empty:
+            raise exceptions.Stalled(
+                f'no progress for {self._timeout:g} s while storing the '
+                f'image: the disk hangs, or tmpl_store_write_timeout is too '
+                f'short') from None
+
+
+def new_hasher(algorithm: str) -> Any:
+    """Return a hashlib object for *algorithm*.
+
+    :raises UnknownHashingAlgorithm: if hashlib has no such algorithm, or one
+        without a fixed length (``shake_*``), which Glance cannot use
+    """
+    try:
+        hasher = hashlib.new(algorithm, usedforsecurity=False)
+    except (ValueError, TypeError):
+        hasher = None
+    if not getattr(hasher, 'digest_size', 0):
+        raise exceptions.UnknownHashingAlgorithm(str(algorithm))
+    return hasher
+
+
+def batches(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of *chunks* in pieces of ``BATCH``, the last shorter.
+
+    A stream may come in chunks of any size; one size keeps the cost of a
+    hand-over and the memory in flight constant.
+    """
+    waiting: list[bytes] = []
+    length = 0
+    for chunk in chunks:
+        # bytes() is free for bytes, and copies what the source may reuse.
+        waiting.append(bytes(chunk))
+        length += len(chunk)
+        if length >= BATCH:
+            data = waiting[0] if len(waiting) == 1 else b''.join(waiting)
+            whole = length - length % BATCH
+            if whole == BATCH == length:
+                yield data
+            else:
+                for start in range(0, whole, BATCH):
+                    yield data[start:start + BATCH]
+            waiting, length = [data[whole:]], length - whole
+            del data
+    if length:
+        yield b''.join(waiting)
+
+
+def checked(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Yield *chunks*; raise as soon as there are more bytes than declared.
+
+    :param size: the declared size in bytes; 0 if unknown (Glance's rule)
+    :raises Invalid: if the stream is longer or shorter than *size*
+    """
+    received = 0
+    for chunk in chunks:
+        received += len(chunk)
+        if size and received > size:
+            raise exceptions.Invalid(
+                f'Size exceeds: expected {size} bytes, got {received} bytes')
+        yield chunk
+    if size and received != size:
+        raise exceptions.Invalid(
+            f'Size mismatch: expected {size} bytes, got {received} bytes')
+
+
+class _Hashes:
+    """The hashers of one stream; see DESIGN section 3."""
+
+    def __init__(self, algorithm: str) -> None:
+        self.multihash = new_hasher(algorithm)
+        self.checksum = (self.multihash if algorithm == 'md5'
+                         else new_hasher('md5'))
+        self.position = xxhash.xxh3_64()
+        self.tree = merkle.TreeHasher()
+
+    def consumers(self) -> list[Callable[[bytes], Any]]:
+        """Return one function a lane; a lane is as fast as a core."""
+        one_each = {id(h): h.update for h in (self.multihash, self.checksum)}
+        return [*one_each.values(), self._place_and_prove]
+
+    def _place_and_prove(self, batch: bytes) -> None:
+        # XXH3 is so fast that it rides along with the tree.
+        self.position.update(batch)
+        self.tree.update(batch)
+
+    def result(self) -> Digests:
+        digest, layer = self.tree.finish()
+        return Digests(
+            size=self.tree.size,
+            checksum=self.checksum.hexdigest(),
+            multihash=self.multihash.hexdigest(),
+            position=self.position.intdigest(),
+            digest=digest.hex(),
+            piece_size=self.tree.piece,
+            pieces=b''.join(layer))
+
+
+def ingest(chunks: Iterable[bytes], algorithm: str,
+           consumers: Iterable[Callable[[bytes], Any]],
+           timeout: float) -> Digests:
+    """Hash a stream while *consumers* get every byte of it, in order.
+
+    :param chunks: the stream; what it raises is raised here
+    :param algorithm: hashlib's name of the multihash
+    :param consumers: functions of one bytes object, each on its own thread:
+        the file writer, a signature verifier; what one raises is raised here
+    :param timeout: seconds that a lane may stand still
+    :raises UnknownHashingAlgorithm: before anything is read
+    :raises Stalled: if a lane stands still
+    """
+    hashes = _Hashes(algorithm)
+    lanes = [_Lane(consume, timeout)
+             for consume in (*hashes.consumers(), *consumers)]
+    for lane in lanes:
+        lane.start()
+    try:
+        for batch in batches(chunks):
+            for lane in lanes:
+                lane.put(batch)
+        for lane in lanes:
+            lane.finish()
+    finally:
+        for lane in lanes:
+            lane.abandon()
+    return hashes.result()

@@ -1,0 +1,1 @@
+"""Crash-safe copies of templates in this host's locations."""

@@ -1,0 +1,395 @@
+"""One location: its marker file, its room, and what lies in it."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import time
+import uuid
+from collections.abc import Sequence
+
+from tmpl_glance_store import exceptions
+from tmpl_glance_store import fsutil
+from tmpl_glance_store import merkle
+from tmpl_glance_store import objects
+from tmpl_glance_store import opts
+from tmpl_glance_store.localstore import paths
+from tmpl_glance_store.localstore import staging
+
+LOG = logging.getLogger(__name__)
+
+_GIB = 1 << 30
+_PROBE_AGE = 60  # seconds; a probe lives for an instant
+
+
+@dataclasses.dataclass(frozen=True)
+class Marker(objects.Record):
+    """The file ``location.json``: whose directory this is."""
+
+    id: str
+    cluster: str
+    node: str
+    tier: str
+
+
+class LocalLocation:
+    """A directory on a disk of this host, opened by :func:`attach`.
+
+    :param record: what the catalog knows of it
+    :param reserve: free space to leave untouched, in percent
+    """
+
+    def __init__(self, record: objects.Location, reserve: float) -> None:
+        self.record = record
+        self.paths = paths.Paths(record.path)
+        self._reserve = reserve
+
+    def check(self) -> None:
+        """Make sure that the disk is still there.
+
+        :raises LocationRefused: if the marker file is not what it was: with
+            the disk unmounted, a write would land on the disk beneath
+        """
+        try:
+            marker = _read_marker(self.paths)
+        except (OSError, ValueError) as exc:
+            raise exceptions.LocationRefused(
+                f'location {self.paths.root}: {exc}') from exc
+        if marker is None or marker.id != self.record.id:
+            raise exceptions.LocationRefused(
+                f'location {self.paths.root}: its marker file '
+                f'{self.paths.marker} is gone; is the disk mounted?')
+
+    def is_well(self) -> bool:
+        """Tell whether the disk is still there."""
+        try:
+            self.check()
+        except exceptions.LocationRefused:
+            return False
+        return True
+
+    def problem(self) -> str | None:
+        """Return why nothing can be written here now, if so: but for room."""
+        try:
+            self.check()
+            self.probe()
+        except exceptions.NoSpace:
+            return None
+        except (exceptions.TmplError, OSError) as exc:
+            return str(exc)
+        return None
+
+    def probe(self) -> None:
+        """Make sure that files can be made and removed here.
+
+        :raises WriteDenied: if the directory is read-only or forbidden
+        :raises NoSpace: if not even an empty file has room
+        """
+        path = os.path.join(self.paths.incoming, f'.probe-{uuid.uuid4().hex}')
+        with fsutil.os_errors():
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            os.unlink(path)
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether *size* more bytes leave the reserve untouched."""
+        try:
+            free, total = fsutil.free_bytes(self.paths.root)
+        except OSError:
+            return False
+        return free - size >= total * self._reserve / 100
+
+    def free(self) -> int:
+        """Return the bytes free, 0 if the disk does not answer."""
+        try:
+            return fsutil.free_bytes(self.paths.root)[0]
+        except OSError:
+            return 0
+
+    def require_room(self) -> None:
+        """Raise NoSpace if the free space is under the reserve."""
+        if not self.has_room(0):
+            raise exceptions.NoSpace(
+                f'location {self.paths.root} has less than '
+                f'{self._reserve:g} % free (tmpl_store_reserve)')
+
+    def resume(self, digest: str) -> staging.Staged:
+        """Go on with the fetch of a template, or begin it.
+
+        :raises Unavailable: if another process is at it
+        """
+        return staging.Staged.resume(self.paths, digest, self.require_room)
+
+    def abandon_fetch(self, digest: str) -> None:
+        """Remove what a fetch has left, unless somebody is at it."""
+        lock = _try_lock(self.paths.fetch(digest))
+        if lock is not None:
+            with lock:
+                staging.erase(self.paths.fetch(digest))
+
+    def held(self) -> set[str]:
+        """Return the digests of the copies here."""
+        return {os.path.basename(path) for path in self.paths.entries()}
+
+    def size(self, digest: str) -> int:
+        """Return the size of a copy's image in bytes."""
+        return os.stat(self.paths.image(digest)).st_size
+
+    def last_used(self, digest: str) -> float:
+        """Return when a copy was last read, in seconds since the epoch.
+
+        As exact as the mount's ``relatime``: to a day.
+        """
+        try:
+            return os.stat(self.paths.image(digest)).st_atime
+        except OSError:
+            return 0.0
+
+    def pieces(self, digest: str) -> bytes:
+        """Return the piece layer of a copy."""
+        with open(os.path.join(self.paths.copy(digest), paths.PIECES),
+                  'rb') as file:
+            return file.read()
+
+    def condemn(self, digest: str) -> str | None:
+        """Move a copy to quarantine; return where to, None if it is gone."""
+        lock = self._lock(self.paths.copy(digest), exclusive=True, wait=60)
+        if lock is None:
+            return None
+        with lock:
+            return self._quarantine(self.paths.copy(digest))
+
+    def shares_disk(self, path: str) -> bool:
+        """Tell whether *path* is on the same file system."""
+        return os.stat(path).st_dev == os.stat(self.paths.root).st_dev
+
+    def stage(self) -> staging.Staged:
+        """Begin to write a template here."""
+        return staging.Staged.create(self.paths, self.require_room)
+
+    def holds(self, digest: str) -> bool:
+        """Tell whether there is a copy of a template here."""
+        return os.path.isfile(self.paths.image(digest))
+
+    def hold(self, digest: str, wait: float) -> fsutil.DirectoryLock | None:
+        """Keep others from removing a copy; None if there is none.
+
+        :param wait: seconds to wait for one who works on it
+        :raises CorruptCopy: if it was not whole; it is in quarantine then
+        :raises Unavailable: if it stays locked for longer
+        """
+        path = self.paths.copy(digest)
+        lock = self._lock(path, exclusive=False, wait=wait)
+        if lock is None:
+            return None
+        try:
+            read_copy(path)
+            # Who placed it may have died before this.
+            fsutil.fsync_directory(self.paths.shelf(digest))
+            return lock
+        except exceptions.CorruptCopy:
+            lock.release()
+        except OSError as exc:
+            lock.release()
+            raise exceptions.Unavailable(f'{path}: {exc}') from exc
+        except BaseException:
+            lock.release()
+            raise
+        exclusive = self._lock(path, exclusive=True, wait=wait)
+        if exclusive is not None:
+            with exclusive:
+                self.require_whole(path)
+        return None
+
+    def require_whole(self, path: str) -> objects.Template:
+        """Return the template in the directory *path*.
+
+        The caller holds its lock.
+
+        :raises CorruptCopy: if it is not whole; it is in quarantine then
+        """
+        try:
+            return read_copy(path)
+        except exceptions.CorruptCopy as exc:
+            LOG.error('Quarantined as %s: %s', self._quarantine(path), exc)
+            raise
+
+    @staticmethod
+    def _lock(path: str, *, exclusive: bool,
+              wait: float) -> fsutil.DirectoryLock | None:
+        try:
+            lock = fsutil.lock_directory(path, exclusive=exclusive, wait=wait)
+        except FileNotFoundError:
+            return None
+        if lock is None:
+            raise exceptions.Unavailable(
+                f'{path} stays locked by another process')
+        return lock
+
+    def withdraw(self, digest: str) -> None:
+        """Make a copy vanish by one rename, then remove its files.
+
+        The caller holds the copy's lock, exclusively.
+
+        :raises WriteDenied: if the directory is read-only or forbidden
+        """
+        trash = os.path.join(self.paths.incoming, f'trash-{uuid.uuid4().hex}')
+        with fsutil.os_errors():
+            os.rename(self.paths.copy(digest), trash)
+            # A neighbour that went at the same time took the shelf along.
+            with contextlib.suppress(FileNotFoundError):
+                fsutil.fsync_directory(self.paths.shelf(digest))
+        staging.erase(trash)
+        staging.remove_if_empty(self.paths.shelf(digest))
+
+    def _quarantine(self, path: str) -> str:
+        name = (f'{os.path.basename(path)}.{int(time.time())}'
+                f'.{uuid.uuid4().hex[:8]}')
+        target = os.path.join(self.paths.quarantine, name)
+        os.rename(path, target)
+        fsutil.fsync_directory(self.paths.quarantine)
+        return target
+
+    def clean_incoming(self) -> int:
+        """Remove what crashed writers left; return how many there were."""
+        count = 0
+        for name in os.listdir(self.paths.incoming):
+            if name.startswith(paths.FETCH):
+                continue  # the agent resumes it
+            path = os.path.join(self.paths.incoming, name)
+            if os.path.isdir(path):
+                lock = _try_lock(path)
+                if lock is None:
+                    continue  # somebody writes it right now
+                with lock:
+                    staging.erase(path)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - os.lstat(path).st_mtime < _PROBE_AGE:
+                        continue
+                    os.unlink(path)
+            count += 1
+        return count
+
+
+def read_copy(path: str) -> objects.Template:
+    """Return the template whose copy lies in the directory *path*.
+
+    Checks everything but the bytes of the image: names, sizes, and that the
+    piece layer proves the digest.
+
+    :raises CorruptCopy: if it is not a whole copy; says why
+    :raises OSError: if it cannot be read, which says nothing of it
+    """
+    try:
+        with open(os.path.join(path, paths.TEMPLATE), 'rb') as file:
+            template = objects.Template.from_json(file.read())
+        with open(os.path.join(path, paths.PIECES), 'rb') as file:
+            layer = merkle.split_layer(file.read())
+        size = os.stat(os.path.join(path, paths.IMAGE)).st_size
+    except (FileNotFoundError, IsADirectoryError, ValueError) as exc:
+        raise exceptions.CorruptCopy(f'{path}: {exc}') from exc
+    if template.digest != os.path.basename(path):
+        raise exceptions.CorruptCopy(f'{path}: is {template.digest}')
+    if size != template.size:
+        raise exceptions.CorruptCopy(
+            f'{path}: image has {size} bytes instead of {template.size}')
+    if not merkle.is_layer_of(layer, size, template.piece_size):
+        raise exceptions.CorruptCopy(f'{path}: not one hash a piece')
+    if merkle.layer_root(layer, template.piece_size).hex() != template.digest:
+        raise exceptions.CorruptCopy(f'{path}: pieces prove another digest')
+    return template
+
+
+def attach(spec: opts.LocationSpec, options: opts.Options,
+           known: Sequence[objects.Location]) -> LocalLocation:
+    """Open the location *spec*, a new one if its directory has no marker.
+
+    :param known: the locations that the catalog has
+    :raises LocationRefused: if it belongs to another node or cluster, if its
+        disk seems not to be mounted, or if it cannot be read or written
+    """
+    where = paths.Paths(spec.path)
+    try:
+        marker = _read_marker(where)
+        if marker is None:
+            marker = _create(where, spec, options, known)
+        _check_owner(where, marker, options)
+        tier = _tier(spec)
+        weight = spec.weight or fsutil.free_bytes(spec.path)[1] / _GIB
+    except (OSError, ValueError) as exc:
+        raise exceptions.LocationRefused(
+            f'location {spec.path}: {exc}') from exc
+    states = {each.id: each.state for each in known}
+    return LocalLocation(
+        objects.Location(marker.id, marker.node, tier, spec.path,
+                         round(weight, 3),
+                         _revived(states.get(marker.id, objects.ACTIVE))),
+        options.reserve)
+
+
+def _revived(state: str) -> str:
+    """A disk that was lost and is here again counts again."""
+    return objects.ACTIVE if state == objects.LOST else state
+
+
+def _read_marker(where: paths.Paths) -> Marker | None:
+    try:
+        with open(where.marker, 'rb') as file:
+            return Marker.from_json(file.read())
+    except FileNotFoundError:
+        return None
+
+
+def _create(where: paths.Paths, spec: opts.LocationSpec,
+            options: opts.Options,
+            known: Sequence[objects.Location]) -> Marker:
+    replaced = os.path.exists(where.replaced)
+    if not replaced:
+        for each in known:
+            if (each.node == options.node and each.path == spec.path
+                    and each.state != objects.LOST):
+                raise exceptions.LocationRefused(
+                    f'location {spec.path}: the catalog knows it as '
+                    f'{each.id}, but its marker file {where.marker} is gone. '
+                    f'If the disk is not mounted, mount it. If it was '
+                    f'replaced by an empty one, mount that, create the empty '
+                    f'file {where.replaced}, and restart.')
+    os.makedirs(where.root, exist_ok=True)
+    if options.group is not None:
+        os.chown(where.root, -1, options.group)
+    os.chmod(where.root, options.directory_mode)
+    for directory in where.directories:
+        fsutil.make_directory(directory)
+    marker = Marker(str(uuid.uuid4()), options.cluster, options.node,
+                    _tier(spec))
+    # Another process may be doing the same: the first one wins.
+    fsutil.create_durably(where.marker, marker.to_json())
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(where.replaced)
+    created = _read_marker(where)
+    assert created is not None
+    return created
+
+
+def _check_owner(where: paths.Paths, marker: Marker,
+                 options: opts.Options) -> None:
+    if (marker.cluster, marker.node) != (options.cluster, options.node):
+        raise exceptions.LocationRefused(
+            f'location {where.root} belongs to node {marker.node!r} of '
+            f'cluster {marker.cluster!r}, and this is node {options.node!r} '
+            f'of cluster {options.cluster!r}. Give this node another '
+            f'directory, or set tmpl_store_node or tmpl_store_cluster back.')
+
+
+def _tier(spec: opts.LocationSpec) -> str:
+    if spec.tier != opts.AUTO:
+        return spec.tier
+    # What the kernel knows nothing of is not taken for an SSD.
+    return objects.SSD if fsutil.rotates(spec.path) is False else objects.HDD
+
+
+def _try_lock(path: str) -> fsutil.DirectoryLock | None:
+    try:
+        return fsutil.lock_directory(path)
+    except FileNotFoundError:
+        return None

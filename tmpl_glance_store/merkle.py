@@ -1,0 +1,166 @@
+"""The BitTorrent v2 hash tree of a file (BEP 52): its root is the digest.
+
+Leaves are SHA-256 of 16 KiB blocks. Above the last block the tree is filled
+with all-zero leaf hashes up to a power of two. The *piece layer* is the row of
+the tree in which one hash covers one piece; who knows it can prove any piece
+alone, and it is proved itself by hashing up to the root.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+BLOCK = 16 << 10
+HASH_SIZE = 32
+MIN_PIECE = 256 << 10
+
+# Bounds both the layer that is kept in memory while hashing (256 KiB) and the
+# size of the piece layer on disk, whatever the size of the file.
+MAX_PIECES = 8192
+
+_ZERO_LEAF = bytes(HASH_SIZE)
+
+
+def piece_size(size: int) -> int:
+    """Return the piece size in bytes for a file of *size* bytes.
+
+    The smallest power of two, from 256 KiB on, that cuts the file into at
+    most 8192 pieces.
+    """
+    result = MIN_PIECE
+    while size > result * MAX_PIECES:
+        result *= 2
+    return result
+
+
+def _parents(row: Sequence[bytes]) -> list[bytes]:
+    sha256 = hashlib.sha256
+    return [sha256(row[i] + row[i + 1]).digest()
+            for i in range(0, len(row), 2)]
+
+
+def _zero_root(leaves: int) -> bytes:
+    """Return the root over *leaves* (a power of two) all-zero leaf hashes."""
+    node = _ZERO_LEAF
+    while leaves > 1:
+        node = hashlib.sha256(node + node).digest()
+        leaves //= 2
+    return node
+
+
+def root(row: Sequence[bytes], width: int = 0,
+         filler: bytes = _ZERO_LEAF) -> bytes:
+    """Return the root over *row*, filled up with *filler*.
+
+    :param row: hashes of one row of the tree
+    :param width: number of hashes to fill up to, a power of two; default:
+                  the next power of two
+    """
+    row = list(row)
+    if not width:
+        width = 1 << max(len(row) - 1, 0).bit_length()
+    row += [filler] * (width - len(row))
+    while len(row) > 1:
+        row = _parents(row)
+    return row[0]
+
+
+def block_hashes(data: bytes | memoryview) -> list[bytes]:
+    """Return SHA-256 of each 16 KiB block of *data*; the last may be short."""
+    sha256 = hashlib.sha256
+    view = memoryview(data)
+    return [sha256(view[i:i + BLOCK]).digest()
+            for i in range(0, len(view), BLOCK)]
+
+
+def piece_hash(data: bytes | memoryview, size: int, piece: int) -> bytes:
+    """Return the hash of one piece of a file.
+
+    :param data: the bytes of the piece, short if it is the last one
+    :param size: of the file in bytes: a file of a single piece has a tree
+                 of its own width (BEP 52)
+    :param piece: the piece size in bytes
+    """
+    return root(block_hashes(data), 0 if size <= piece else piece // BLOCK)
+
+
+def layer_root(layer: Sequence[bytes], piece: int) -> bytes:
+    """Return the digest (raw) that a piece layer proves.
+
+    :param layer: the hashes of all pieces, in order
+    :param piece: the piece size in bytes
+    """
+    if len(layer) <= 1:
+        return layer[0] if layer else _ZERO_LEAF
+    return root(layer, filler=_zero_root(piece // BLOCK))
+
+
+def is_layer_of(layer: Sequence[bytes], size: int, piece: int) -> bool:
+    """Tell whether *layer* has one hash for each piece of such a file."""
+    return (piece >= BLOCK and piece & (piece - 1) == 0
+            and len(layer) == -(-size // piece)
+            and all(len(each) == HASH_SIZE for each in layer))
+
+
+def split_layer(data: bytes) -> list[bytes]:
+    """Return the hashes in *data*, the content of a ``pieces`` file."""
+    return [data[i:i + HASH_SIZE] for i in range(0, len(data), HASH_SIZE)]
+
+
+class TreeHasher:
+    """Hash a stream into a digest and a piece layer, in bounded memory.
+
+    The piece size follows from the size, which is known only at the end: the
+    hasher starts with the smallest pieces and merges them in pairs whenever
+    there are too many, so that it always ends at :func:`piece_size`.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.piece = MIN_PIECE
+        self._layer: list[bytes] = []
+        self._blocks: list[bytes] = []
+        self._rest = b''
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Hash the next bytes of the stream."""
+        view = memoryview(data)
+        self.size += len(view)
+        if self._rest:
+            missing = BLOCK - len(self._rest)
+            self._rest += view[:missing]
+            view = view[missing:]
+            if len(self._rest) < BLOCK:
+                return
+            self._add(block_hashes(self._rest))
+            self._rest = b''
+        whole = len(view) - len(view) % BLOCK
+        self._add(block_hashes(view[:whole]))
+        self._rest = bytes(view[whole:])
+
+    def finish(self) -> tuple[bytes, list[bytes]]:
+        """Return the digest (32 raw bytes) and the piece layer.
+
+        A file of one piece has a layer of one hash: the digest itself. An
+        empty file, for which BEP 52 defines no root, has no layer, and the
+        all-zero digest of a tree without a block.
+        """
+        if self._rest:
+            self._add(block_hashes(self._rest))
+            self._rest = b''
+        if self._blocks:
+            single = self.size <= self.piece
+            self._layer.append(
+                root(self._blocks, 0 if single else self.piece // BLOCK))
+            self._blocks = []
+        return layer_root(self._layer, self.piece), self._layer
+
+    def _add(self, blocks: list[bytes]) -> None:
+        self._blocks += blocks
+        # A full piece waits for its successor: the only piece of a file has
+        # a tree of its own width, and only the end tells.
+        while len(self._blocks) > (width := self.piece // BLOCK):
+            self._layer.append(root(self._blocks[:width], width))
+            del self._blocks[:width]
+            if len(self._layer) == MAX_PIECES:
+                self._layer = _parents(self._layer)
+                self.piece *= 2

@@ -1,0 +1,151 @@
+"""The catalog and the disk of a location, brought into agreement.
+
+Every decision on a copy is made while its directory is locked, and by what
+the catalog says then: see ``repository.py`` for the other side of the lock.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+
+from tmpl_glance_store import exceptions
+from tmpl_glance_store import fsutil
+from tmpl_glance_store import objects
+from tmpl_glance_store.catalog import catalog as catalog_domain
+from tmpl_glance_store.localstore import location as local
+
+LOG = logging.getLogger(__name__)
+
+_LOCK_WAIT = 60  # seconds; a lock is held while a catalog is written
+
+
+class Recovery:
+    """Decides which copies stay, and cleans up after crashes.
+
+    :param on_step: called with the name of each step of a removal
+    """
+
+    def __init__(self, catalog: catalog_domain.Catalog,
+                 on_step: Callable[[str], None] = lambda step: None) -> None:
+        self._catalog = catalog
+        self._step = on_step
+
+    def recover(self, location: local.LocalLocation) -> None:
+        """Clean a location up, and bring catalog and disk into agreement."""
+        recorded = self._catalog.copies_in(location.record.id)
+        try:
+            left = location.clean_incoming()
+            if left:
+                LOG.info('Removed %d unfinished uploads from %s', left,
+                         location.paths.root)
+            for path in location.paths.entries():
+                self.settle(path, location,
+                            recorded.pop(os.path.basename(path), None))
+        except (OSError, exceptions.WriteDenied) as exc:
+            # Its copies can be read all the same; a later start cleans up.
+            LOG.warning('Location %s cannot be cleaned: %s',
+                        location.paths.root, exc)
+            return
+        for digest in recorded:
+            self._drop_record(digest, location)
+
+    def forget_deleted(self) -> None:
+        """Remove the records of deleted templates whose copies are gone."""
+        for record in self._catalog.templates():
+            if record.deleted_at is not None:
+                self._catalog.forget_template(record.template.digest)
+
+    def settle(self, path: str, location: local.LocalLocation,
+               copy: objects.Copy | None) -> None:
+        """Decide on one entry of ``templates/``, unless somebody works on it.
+
+        :param copy: its record in the catalog
+        """
+        try:
+            lock = fsutil.lock_directory(path)
+        except OSError:
+            return
+        if lock is None:
+            return
+        with lock:
+            try:
+                template = location.require_whole(path)
+            except OSError as exc:
+                LOG.error('Left as it is: %s: %s', path, exc)
+                return
+            except exceptions.CorruptCopy:
+                if copy is not None:
+                    self._catalog.forget_copy(copy.digest, copy.location_id)
+                return
+            # Only intended: the upload crashed before it was promised.
+            self.decide(template, location,
+                        promised=copy is None or copy.complete)
+
+    def decide(self, template: objects.Template,
+               location: local.LocalLocation, promised: bool) -> None:
+        """Keep a copy on disk and in the catalog, or remove it from both.
+
+        The caller holds the copy's lock.
+
+        :param promised: whether somebody may rely on the copy although no
+            image is bound to it: the catalog may have lost what it knew
+        """
+        record = self._catalog.template(template.digest)
+        if record is None:
+            wanted = promised
+        else:
+            wanted = bool(record.images) or (
+                promised and record.deleted_at is None)
+        if wanted:
+            self._catalog.adopt(template, location.record.id)
+            return
+        self._withdraw(template.digest, location)
+        self._catalog.forget_template(template.digest)
+
+    def collect(self, digest: str, location: local.LocalLocation) -> None:
+        """Remove a copy that nobody refers to, if that is still so."""
+        try:
+            lock = fsutil.lock_directory(location.paths.copy(digest),
+                                         wait=_LOCK_WAIT)
+        except FileNotFoundError:
+            self._drop_record(digest, location)
+        else:
+            if lock is None:
+                return  # whoever holds it decides
+            with lock:
+                if not self._catalog.unreferenced(digest):
+                    return
+                self._withdraw(digest, location)
+            self._step('copy forgotten')
+
+    def _withdraw(self, digest: str, location: local.LocalLocation) -> None:
+        """Remove a copy from the disk, and then from the catalog.
+
+        In this order, so that a crash between leaves a record that tells
+        what the copy was. A new copy may take its place right after it went:
+        the record of that one stays.
+        """
+        revision = self._catalog.copy_revision(digest, location.record.id)
+        location.withdraw(digest)
+        self._step('withdrawn')
+        self._catalog.forget_copy(digest, location.record.id, revision)
+
+    def release(self, digest: str, location: local.LocalLocation,
+                keepers: Iterable[str]) -> None:
+        """Remove a copy that others can spare us, if that is still so."""
+        try:
+            lock = fsutil.lock_directory(location.paths.copy(digest))
+        except FileNotFoundError:
+            return
+        if lock is None:
+            return  # somebody is binding an image to it
+        with lock:
+            if self._catalog.release(digest, location.record.id, keepers):
+                location.withdraw(digest)
+
+    def _drop_record(self, digest: str,
+                     location: local.LocalLocation) -> None:
+        """Drop the record of a copy that is not on disk."""
+        self._catalog.drop_copy(digest, location.record.id,
+                                lambda: location.holds(digest))
+        self._catalog.forget_template(digest)

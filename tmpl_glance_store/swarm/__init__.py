@@ -1,0 +1,9 @@
+"""The swarm: templates travel between nodes by BitTorrent v2.
+
+:class:`Swarm` is the way in; only ``session`` imports libtorrent.
+"""
+
+from tmpl_glance_store.swarm.progress import Progress
+from tmpl_glance_store.swarm.session import Swarm
+
+__all__ = ('Progress', 'Swarm')

@@ -1,0 +1,119 @@
+"""Mutual TLS with the cluster's CA: every node proves itself to every other.
+
+One certificate serves a node as server and as client. The files are read
+again when they change: certificates are renewed while the processes run.
+"""
+
+import dataclasses
+import logging
+import os
+import ssl
+
+from tmpl_glance_store import exceptions
+
+LOG = logging.getLogger(__name__)
+
+OPTIONS = ('tmpl_store_tls_ca', 'tmpl_store_tls_certificate',
+           'tmpl_store_tls_key')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Files:
+    """Paths of PEM files: the cluster's CA, this node's certificate, key."""
+
+    ca: str
+    certificate: str
+    key: str
+
+    @classmethod
+    def read(cls, ca: str | None, certificate: str | None,
+             key: str | None) -> 'Files | None':
+        """Return the values of the three options, None if none is set.
+
+        :raises BadConfiguration: if only some are set
+        """
+        if ca and certificate and key:
+            return cls(ca, certificate, key)
+        values = zip(OPTIONS, (ca, certificate, key), strict=True)
+        missing = [option for option, value in values if not value]
+        if len(missing) == len(OPTIONS):
+            return None
+        raise exceptions.BadConfiguration(
+            f'{", ".join(missing)}: not set; mutual TLS needs all of '
+            f'{", ".join(OPTIONS)}')
+
+
+class Context:
+    """The TLS context of one side of a connection, up to date.
+
+    :param files: of this node
+    :param purpose: ``ssl.PROTOCOL_TLS_SERVER`` or ``PROTOCOL_TLS_CLIENT``
+    :param verify_host: whether a client wants to find the host that it
+        called in the server's certificate
+    :raises BadConfiguration: if the files cannot be used
+    """
+
+    def __init__(self, files: Files, purpose: int, *,
+                 verify_host: bool = True) -> None:
+        self._files = files
+        self._purpose = purpose
+        self._verify_host = verify_host
+        self._stamp = self._look()
+        self._context = self._load()
+
+    def get(self) -> ssl.SSLContext:
+        """Return the context, with the files as they are now.
+
+        Files that do not fit together, because just one of them has been
+        replaced yet, change nothing.
+        """
+        stamp = self._look()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._context = self._load()
+            except exceptions.BadConfiguration as exc:
+                LOG.error('The previous certificate stays in use: %s', exc)
+        return self._context
+
+    def _look(self) -> list[tuple[int, int, int]]:
+        """Return what changes when a file does."""
+        try:
+            stats = [os.stat(path)
+                     for path in dataclasses.astuple(self._files)]
+        except OSError:
+            return []
+        return [(each.st_ino, each.st_size, each.st_mtime_ns)
+                for each in stats]
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(self._purpose)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        if self._purpose == ssl.PROTOCOL_TLS_SERVER:
+            # Who resumes a session is not asked for a certificate again.
+            context.options |= ssl.OP_NO_TICKET
+            context.num_tickets = 0
+        else:
+            context.check_hostname = self._verify_host
+        files = self._files
+        try:
+            context.load_verify_locations(files.ca)
+            # Without a password, OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(files.certificate, files.key, password='')
+        except (OSError, ValueError) as exc:
+            raise exceptions.BadConfiguration(
+                f'{", ".join(OPTIONS)}: {files.ca}, {files.certificate} and '
+                f'{files.key} cannot be used: {exc}') from exc
+        return context
+
+
+def server(files: Files) -> Context:
+    """Return what a listener needs: every client shows a certificate."""
+    return Context(files, ssl.PROTOCOL_TLS_SERVER)
+
+
+def client(files: Files, *, verify_host: bool = True) -> Context:
+    """Return what a client needs to talk to a listener of the cluster."""
+    return Context(files, ssl.PROTOCOL_TLS_CLIENT, verify_host=verify_host)

@@ -1,0 +1,5 @@
+"""The release of this package."""
+
+from pbr import version
+
+RELEASE = version.VersionInfo('tmpl-glance-store').release_string()
