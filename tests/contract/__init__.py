@@ -1,0 +1,5 @@
+"""Suites that every implementation of a contract must pass."""
+
+import pytest
+
+pytest.register_assert_rewrite('tests.contract.keyvalue')

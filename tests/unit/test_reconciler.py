@@ -1,0 +1,360 @@
+"""One pass after another: real disks and catalog, a swarm that is told."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from tests import host as hosts
+from tests.host import CLUSTER
+from tests.host import Host
+from tests.host import add
+from tests.host import remove
+from tmpl_glance_store import factory
+from tmpl_glance_store import objects
+from tmpl_glance_store import plan
+from tmpl_glance_store.agent import reconciler
+from tmpl_glance_store.agent import transfers
+from tmpl_glance_store.catalog import contract
+from tmpl_glance_store.swarm import progress
+
+DATA = hosts.content(300_000)
+DELAY = 100.0
+LONG = 30
+
+
+class FakeSwarm:
+    """Delivers what the source has, as soon as it is allowed to."""
+
+    def __init__(self, source: Host) -> None:
+        self.source = source
+        self.delivers = True
+        self.fetched: list[str] = []
+        self.seeded: set[str] = set()
+        self.peers: dict[str, set[object]] = {}
+        self.began = threading.Event()
+        self.before_end: Callable[[], object] = lambda: None
+
+    def fetch(self, template: objects.Template, pieces: bytes,
+              directory: str) -> None:
+        """Deliver the bytes at once."""
+        self.fetched.append(template.digest)
+        copy, = self.source.copies(template.digest)
+        shutil.copy(copy / 'image', pathlib.Path(directory) / 'image')
+        self.began.set()
+
+    def progress(self, digest: str) -> progress.Progress:
+        """Tell that all is there, or nothing."""
+        if not self.delivers:
+            return progress.Progress(progress.FETCHING, 0, 1)
+        self.before_end()
+        return progress.Progress(progress.COMPLETE, 1, 1)
+
+    def seed(self, template: objects.Template, pieces: bytes,
+             directory: str) -> None:
+        """Take note of it."""
+        assert (pathlib.Path(directory) / 'image').exists()
+        self.seeded.add(template.digest)
+
+    def connect(self, digest: str, peers: Iterable[object]) -> None:
+        """Take note of it."""
+        self.peers.setdefault(digest, set()).update(peers)
+
+    def stop(self, digest: str) -> None:
+        """Take note of it."""
+        self.seeded.discard(digest)
+
+
+class FakePeers:
+    """Gives the piece layers that the source has."""
+
+    def __init__(self, source: Host) -> None:
+        self._source = source
+
+    def pieces(self, template: objects.Template, urls: list[str]) -> bytes:
+        """Return the piece layer."""
+        assert urls
+        copy, = self._source.copies(template.digest)
+        return (copy / 'pieces').read_bytes()
+
+
+class Clock:
+    """The time, which passes when we say so."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclasses.dataclass
+class Bench:
+    """Node ``n1``, which is a source, and node ``n2``, which is tested."""
+
+    source: Host
+    host: Host
+
+    def __post_init__(self) -> None:
+        self.there = self.source.repository()
+        self.here = self.host.repository()
+        self.swarm = FakeSwarm(self.source)
+        self.clock = Clock()
+        self.transfers = transfers.Transfers(
+            catalog=self.here.catalog, swarm=self.swarm,
+            peers=FakePeers(self.source), ended=lambda: None)
+        self.reconciler = reconciler.Reconciler(
+            node='n2', rebuild_delay=DELAY, limit=2, repository=self.here,
+            swarm=self.swarm, transfers=self.transfers,
+            everywhere=functools.partial(
+                factory.build_policy, dataclasses.replace(
+                    self.host.options, placement='all_nodes')),
+            clock=self.clock)
+        self.announce('n1')
+
+    def announce(self, name: str, *fetching: str) -> int:
+        """Let a node live; return its lease."""
+        lease = self.here.catalog.grant(600)
+        self.here.catalog.announce(objects.Node(
+            name, f'http://{name}', f'127.0.0.1:{len(name)}', '1',
+            fetching), lease)
+        return lease
+
+    def run(self) -> plan.Plan:
+        """Make a pass, and wait for the fetches that it begins."""
+        todo = self.reconciler.run(refresh=True)
+        if self.swarm.delivers:
+            for running in list(self.transfers._running.values()):
+                running.join(LONG)
+        return todo
+
+    def holders(self, digest: str) -> set[str]:
+        """Return the nodes that have a copy."""
+        return self.here.catalog.nodes_with(digest)
+
+
+@pytest.fixture
+def bench(tmp_path: pathlib.Path) -> Bench:
+    """Two nodes of one cluster, with one SSD each, and a staging disk."""
+    catalog_url = f'sqlite:///{tmp_path}/c.sqlite'
+    nodes = []
+    for name in 'n1', 'n2':
+        node = Host(tmp_path / name, 'ssd:ssd:10', 'staging:up:10',
+                    tmpl_store_node=name, tmpl_store_catalog=catalog_url)
+        node.catalog_url = catalog_url
+        nodes.append(node)
+    return Bench(*nodes)
+
+
+def test_a_wanted_copy_is_fetched_recorded_and_left_alone(
+        bench: Bench) -> None:
+    image = add(bench.there, DATA)
+    assert len(bench.run().actions) == 1
+    assert bench.holders(image.digest) == {'n1', 'n2'}
+    assert hosts.read(bench.here, image) == DATA
+    assert bench.run().actions == ()
+    assert bench.host.unfinished() == []
+    assert bench.swarm.fetched == [image.digest]
+
+
+def test_a_pass_without_a_change_writes_nothing(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(bench.there, DATA)
+    bench.run()
+    bench.run()
+    monkeypatch.setattr(
+        bench.here.catalog._store, 'commit',
+        lambda *_: pytest.fail('the catalog was written'))
+    bench.run()
+    monkeypatch.setattr(
+        bench.here.catalog._store, 'list',
+        lambda *_: pytest.fail('the catalog was read'))
+    assert bench.reconciler.run(refresh=False).actions == ()
+
+
+def test_a_fetch_waits_for_a_live_holder(bench: Bench) -> None:
+    lease = bench.announce('n1')
+    bench.here.catalog.revoke(lease)
+    image = add(bench.there, DATA)
+    bench.run()
+    assert bench.holders(image.digest) == {'n1'}
+    assert [each['state'] for each in bench.reconciler.status()] == [
+        'waiting']
+    bench.announce('n1')
+    bench.run()
+    assert bench.holders(image.digest) == {'n1', 'n2'}
+
+
+def test_fetches_at_a_time_are_limited(bench: Bench) -> None:
+    bench.swarm.delivers = False
+    for number in range(5):
+        add(bench.there, DATA[number:])
+    for _ in range(3):
+        bench.run()
+        assert len(bench.transfers) == 2
+    assert len(bench.reconciler.status()) == 3
+    bench.transfers.close()
+
+
+def test_a_template_that_is_not_wanted_any_more_leaves_nothing(
+        bench: Bench) -> None:
+    bench.swarm.delivers = False
+    image = add(bench.there, DATA)
+    bench.run()
+    assert bench.swarm.began.wait(LONG)
+    assert len(bench.host.unfinished()) == 1
+    remove(bench.there, image)
+    bench.run()
+    bench.transfers.close()
+    bench.run()
+    assert bench.host.is_clean()
+    assert bench.source.is_clean()
+
+
+def test_a_template_that_goes_at_the_end_of_its_fetch_does_not_come_back(
+        bench: Bench) -> None:
+    image = add(bench.there, DATA)
+
+    def deleted_meanwhile() -> None:
+        bench.swarm.before_end = lambda: None
+        remove(bench.there, image)
+
+    bench.swarm.before_end = deleted_meanwhile
+    bench.run()
+    bench.run()
+    assert bench.host.is_clean()
+    assert bench.swarm.seeded == set()
+
+
+def test_a_template_that_is_only_pinned_is_fetched_and_stays(
+        bench: Bench) -> None:
+    image = add(bench.there, DATA)
+    record = bench.here.catalog.template(image.digest)
+    store = bench.here.catalog._store
+    key = f'/tmpl/{CLUSTER}/v1/templates/{image.digest}'
+    store.commit([], [
+        contract.Delete(f'/tmpl/{CLUSTER}/v1/images/{image.image_id}'),
+        contract.Put(key, dataclasses.replace(
+            record, images=(), pinned=True).to_json())])
+    bench.run()
+    assert bench.holders(image.digest) == {'n1', 'n2'}
+    assert bench.run().actions == ()
+
+
+def test_what_others_fetch_is_seeded_and_nothing_else(bench: Bench) -> None:
+    image = add(bench.there, DATA)
+    other = add(bench.there, DATA[1:])
+    bench.run()
+    bench.swarm.seeded.clear()
+    lease = bench.announce('n3', image.digest)
+    bench.run()
+    assert bench.swarm.seeded == {image.digest}
+    assert ('127.0.0.1', 2) in bench.swarm.peers[image.digest]
+    assert {each['digest']: each['state']
+            for each in bench.reconciler.status()} == {
+        image.digest: 'seeding', other.digest: 'complete'}
+    bench.here.catalog.revoke(lease)
+    bench.run()
+    assert bench.swarm.seeded == set()
+
+
+def test_a_disk_that_is_gone_is_not_forgotten_and_takes_nothing(
+        bench: Bench) -> None:
+    image = add(bench.there, DATA)
+    bench.run()
+    disk, _ = bench.host.paths
+    away = disk.rename(disk.with_name('away'))
+    later = add(bench.there, DATA[1:])
+    bench.run()
+    assert bench.holders(image.digest) == {'n1', 'n2'}
+    assert bench.holders(later.digest) == {'n1'}
+    assert not disk.exists()
+    disk.mkdir()  # the mount point, empty
+    bench.run()
+    assert bench.holders(image.digest) == {'n1', 'n2'}
+    assert list(disk.iterdir()) == []
+    disk.rmdir()
+    away.rename(disk)
+    bench.run()
+    assert bench.holders(later.digest) == {'n1', 'n2'}
+    assert bench.swarm.fetched == [image.digest, later.digest]
+
+
+def test_two_fetches_for_the_room_of_one_do_not_hinder_each_other(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = len(DATA) + 1000
+    disk = next(each for each in bench.here.store.locations
+                if each.record.tier == objects.SSD)
+
+    def has_room(size: int) -> bool:
+        used = sum(file.stat().st_blocks * 512
+                   for file in bench.host.paths[0].rglob('image'))
+        return used + size <= room
+
+    monkeypatch.setattr(disk, 'has_room', has_room)
+    images = [add(bench.there, DATA[number:]) for number in range(2)]
+    wanted = min(each.digest for each in images)
+    for _ in range(3):
+        bench.run()
+    assert bench.swarm.fetched == [wanted]
+    assert [each.name for each in bench.host.copies()] == [wanted]
+    assert bench.host.unfinished() == []
+
+
+def test_a_fetch_that_has_begun_keeps_its_room(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = sorted((DATA[number:] for number in range(2)),
+                      key=hosts.digest_of, reverse=True)
+    disk = next(each for each in bench.here.store.locations
+                if each.record.tier == objects.SSD)
+    # Of what is there already, half has arrived.
+    monkeypatch.setattr(disk, 'has_room',
+                        lambda size: size <= 0.6 * len(DATA))
+    monkeypatch.setattr(reconciler, '_bytes_on_disk',
+                        lambda path: len(DATA) // 2)
+    bench.swarm.delivers = False
+    first = add(bench.there, contents[0])
+    disk.paths.fetch(first.digest)
+    pathlib.Path(disk.paths.fetch(first.digest)).mkdir()
+    todo = bench.run()
+    assert [each.digest for each in todo.actions] == [first.digest]
+    add(bench.there, contents[1])
+    todo = bench.run()
+    assert [each.digest for each in todo.actions] == [first.digest]
+    bench.transfers.close()
+
+
+def test_time_alone_makes_a_node_gone(bench: Bench) -> None:
+    lost = Host(bench.host.root.parent / 'n3', 'ssd:ssd:1000000',
+                tmpl_store_node='n3',
+                tmpl_store_catalog=bench.host.catalog_url)
+    lost.repository()
+    for each in bench.here, bench.there:
+        each._options = dataclasses.replace(each._options, copies=1)
+    bench.here._make_policy = functools.partial(
+        factory.build_policy, bench.here._options)
+    add(bench.there, DATA)
+    assert bench.run().actions == ()
+    later = bench.reconciler.next_change()
+    assert later == DELAY
+    bench.clock.now += DELAY - 1
+    bench.reconciler.run(refresh=False)
+    assert bench.reconciler._away_since == {'n3': 1000.0}
+    bench.clock.now += 1
+    gone = bench.reconciler._gone(bench.reconciler._snapshot)
+    assert gone == {'n3'}
+    bench.announce('n3')
+    bench.run()
+    assert bench.reconciler._away_since == {}
+    assert bench.reconciler.next_change() is None
+
+
+def test_the_status_can_be_shown_as_json(bench: Bench) -> None:
+    add(bench.there, DATA)
+    bench.run()
+    shown = json.loads(json.dumps(bench.reconciler.status()))
+    assert [each['state'] for each in shown] == ['complete']
