@@ -12,11 +12,15 @@ from glance_store import location
 from oslo_config import cfg
 
 
+def disk() -> str:
+    """Return where to measure: $TMPL_BENCH_DIR (default: here)."""
+    return os.environ.get('TMPL_BENCH_DIR', '.')
+
+
 @contextlib.contextmanager
 def scratch() -> Iterator[str]:
-    """Give a directory on the disk of $TMPL_BENCH_DIR (default: here)."""
-    path = tempfile.mkdtemp(prefix='tmpl-bench-',
-                            dir=os.environ.get('TMPL_BENCH_DIR', '.'))
+    """Give a directory on the disk to measure."""
+    path = tempfile.mkdtemp(prefix='tmpl-bench-', dir=disk())
     try:
         yield os.path.abspath(path)
     finally:

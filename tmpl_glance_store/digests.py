@@ -1,12 +1,14 @@
 """All hashes of a stream in one pass, on parallel threads, in bounded memory.
 
-hashlib and xxhash release the GIL, so that each lane has a core of its own
-while there are cores. The reader is the calling thread; every lane gets every
-byte in order through a bounded queue, and the slowest one sets the pace.
+hashlib and xxhash release the GIL, so that the hashes use as many cores as
+there are. The reader is the calling thread; every hash and every consumer has
+a lane, which gets every byte in order; the slowest one sets the pace.
 """
 
+import collections
 import dataclasses
 import hashlib
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -43,38 +45,28 @@ class Digests:
     pieces: bytes
 
 
-class _Lane(threading.Thread):
-    """Feeds one consumer, in order, on a thread of its own.
+class _Lane:
+    """Feeds one consumer, in order, one batch at a time.
 
     The reader needs a credit for each batch, and a consumed batch gives one
     back: that bounds what waits. Both ways are ``SimpleQueue``, whose cost
     does not show beside the hashing, unlike that of ``Queue``.
     """
 
-    def __init__(self, consume: Callable[[bytes], Any],
-                 timeout: float) -> None:
-        super().__init__(daemon=True)
+    def __init__(self, consume: Callable[[bytes], Any], timeout: float,
+                 ready: 'queue.SimpleQueue[_Lane | None]') -> None:
         self._consume = consume
         self._timeout = timeout
-        self._inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._ready = ready
+        self._inbox: collections.deque[bytes] = collections.deque()
+        # A lane is in the queue of its crew, or in the hands of one of its
+        # threads, or has nothing to do: never two of these at once.
+        self._lock = threading.Lock()
+        self._scheduled = False
         self._credits: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(DEPTH):
             self._credits.put(None)
         self._error: BaseException | None = None
-        self._abandoned = False
-
-    def run(self) -> None:
-        while (batch := self._inbox.get()) is not None:
-            # After an error go on taking batches: the reader must not wait
-            # for a credit before it has seen the error.
-            if self._abandoned:
-                return
-            if self._error is None:
-                try:
-                    self._consume(batch)
-                except BaseException as exc:  # raised again in the reader
-                    self._error = exc
-            self._credits.put(None)
 
     def put(self, batch: bytes) -> None:
         """Hand over *batch*; raise the consumer's error, if there is one.
@@ -84,22 +76,37 @@ class _Lane(threading.Thread):
         if self._error is not None:
             raise self._error
         self._take_credit()
-        self._inbox.put(batch)
+        with self._lock:
+            self._inbox.append(batch)
+            waiting, self._scheduled = self._scheduled, True
+        if not waiting:
+            self._ready.put(self)
+
+    def step(self) -> None:
+        """Consume the batch that waits longest, then queue up for the next.
+
+        One batch at a time keeps the lanes of a crew abreast of each other.
+        """
+        # After an error go on taking batches: the reader must not wait for a
+        # credit before it has seen the error.
+        if self._error is None:
+            try:
+                self._consume(self._inbox[0])
+            except BaseException as exc:  # raised again in the reader
+                self._error = exc
+        with self._lock:
+            del self._inbox[0]
+            self._scheduled = again = bool(self._inbox)
+        if again:
+            self._ready.put(self)
+        self._credits.put(None)
 
     def finish(self) -> None:
         """Wait until everything handed over is consumed; raise its error."""
-        self._inbox.put(None)
         for _ in range(DEPTH):  # all credits are back when all is consumed
             self._take_credit()
-        self.join()
         if self._error is not None:
             raise self._error
-
-    def abandon(self) -> None:
-        """End the lane at once; a consumer that hangs is left alone."""
-        self._abandoned = True
-        self._inbox.put(None)
-        self.join(1)
 
     def _take_credit(self) -> None:
         try:
@@ -109,6 +116,44 @@ class _Lane(threading.Thread):
                 f'no progress for {self._timeout:g} s while storing the '
                 f'image: the disk hangs, or tmpl_store_write_timeout is too '
                 f'short') from None
+
+
+class _Crew:
+    """As many threads as cores, which share the work of all lanes.
+
+    A thread for each lane left the cores idle a fifth of the time: who is
+    ahead waits for the slowest, which has no core to itself. Threads that
+    take the next batch of whichever lane waits longest keep all cores at work
+    to the end. Two at the least: one may be waiting for the disk.
+    """
+
+    def __init__(self, consumers: Iterable[Callable[[bytes], Any]],
+                 timeout: float) -> None:
+        self._ready: queue.SimpleQueue[_Lane | None] = queue.SimpleQueue()
+        self._dismissed = False
+        self.lanes = [_Lane(consume, timeout, self._ready)
+                      for consume in consumers]
+        size = min(len(self.lanes), max(2, len(os.sched_getaffinity(0))))
+        self._threads = [threading.Thread(target=self._work, daemon=True)
+                         for _ in range(size)]
+
+    def start(self) -> None:
+        """Begin to consume what is put into the lanes."""
+        for thread in self._threads:
+            thread.start()
+
+    def dismiss(self) -> None:
+        """End the threads at once; a consumer that hangs is left alone."""
+        self._dismissed = True
+        for _ in self._threads:
+            self._ready.put(None)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(1)
+
+    def _work(self) -> None:
+        while (lane := self._ready.get()) is not None and not self._dismissed:
+            lane.step()
 
 
 def new_hasher(algorithm: str) -> Any:
@@ -181,7 +226,7 @@ class _Hashes:
         self.tree = merkle.TreeHasher()
 
     def consumers(self) -> list[Callable[[bytes], Any]]:
-        """Return one function a lane; a lane is as fast as a core."""
+        """Return one function a lane; a lane keeps one core at work."""
         one_each = {id(h): h.update for h in (self.multihash, self.checksum)}
         return [*one_each.values(), self._place_and_prove]
 
@@ -209,24 +254,22 @@ def ingest(chunks: Iterable[bytes], algorithm: str,
 
     :param chunks: the stream; what it raises is raised here
     :param algorithm: hashlib's name of the multihash
-    :param consumers: functions of one bytes object, each on its own thread:
-        the file writer, a signature verifier; what one raises is raised here
+    :param consumers: functions of one bytes object, never called by two
+        threads at once: the file writer, a signature verifier; what one
+        raises is raised here
     :param timeout: seconds that a lane may stand still
     :raises UnknownHashingAlgorithm: before anything is read
     :raises Stalled: if a lane stands still
     """
     hashes = _Hashes(algorithm)
-    lanes = [_Lane(consume, timeout)
-             for consume in (*hashes.consumers(), *consumers)]
-    for lane in lanes:
-        lane.start()
+    crew = _Crew([*hashes.consumers(), *consumers], timeout)
+    crew.start()
     try:
         for batch in batches(chunks):
-            for lane in lanes:
+            for lane in crew.lanes:
                 lane.put(batch)
-        for lane in lanes:
+        for lane in crew.lanes:
             lane.finish()
     finally:
-        for lane in lanes:
-            lane.abandon()
+        crew.dismiss()
     return hashes.result()
