@@ -17,6 +17,7 @@ from tmpl_glance_store import tls
 from tmpl_glance_store import version
 from tmpl_glance_store.catalog import catalog
 from tmpl_glance_store.catalog import contract as catalog_contract
+from tmpl_glance_store.catalog import view as catalog_view
 from tmpl_glance_store.localstore import store as local_store
 from tmpl_glance_store.placement import contract as placement
 
@@ -61,6 +62,7 @@ def build_agent(options: opts.Options,
 
     files = tls_files(options)
     repo = build_repository(options)
+    view = catalog_view.View(repo.catalog)
     wake = service.Wake()
     swarm = swarm_package.Swarm(
         host=agent_options.host, port=agent_options.swarm_port, tls=files,
@@ -86,15 +88,17 @@ def build_agent(options: opts.Options,
     return service.Service(
         node=options.node, release=version.RELEASE,
         lease=agent_options.lease, interval=agent_options.interval,
-        catalog=repo.catalog, wake=wake, swarm=swarm, transfers=moving,
+        catalog=repo.catalog, view=view, wake=wake, swarm=swarm,
+        transfers=moving,
         reconciler=reconciler.Reconciler(
             node=options.node, rebuild_delay=agent_options.rebuild_delay,
-            limit=agent_options.transfers, repository=repo, swarm=swarm,
-            transfers=moving, everywhere=functools.partial(
+            limit=agent_options.transfers, repository=repo, view=view,
+            swarm=swarm, transfers=moving, everywhere=functools.partial(
                 build_policy, dataclasses.replace(options,
                                                   placement='all_nodes'))),
         scrubber=scrubber.Scrubber(
             catalog=repo.catalog, store=repo.store,
+            copies=lambda: view.snapshot.copies,
             rate=agent_options.scrub_rate, period=agent_options.scrub_period,
             on_proved=counted.scrubbed.inc,
             on_bad=lambda digest: (counted.quarantined.inc(),

@@ -82,13 +82,15 @@ class Recovery:
                         promised=copy is None or copy.complete)
 
     def decide(self, template: objects.Template,
-               location: local.LocalLocation, promised: bool) -> None:
+               location: local.LocalLocation, promised: bool,
+               proved: bool = False) -> None:
         """Keep a copy on disk and in the catalog, or remove it from both.
 
         The caller holds the copy's lock.
 
         :param promised: whether somebody may rely on the copy although no
             image is bound to it: the catalog may have lost what it knew
+        :param proved: whether its bytes have just been proved
         """
         record = self._catalog.template(template.digest)
         if record is None:
@@ -97,7 +99,7 @@ class Recovery:
             wanted = bool(record.images) or (
                 promised and record.deleted_at is None)
         if wanted:
-            self._catalog.adopt(template, location.record.id)
+            self._catalog.adopt(template, location.record.id, proved)
             return
         self._withdraw(template.digest, location)
         self._catalog.forget_template(template.digest)

@@ -80,12 +80,16 @@ class Repository:
         """What the cluster knows."""
         return self._catalog
 
-    def open(self) -> None:
+    def open(self, known: list[objects.Location] | None = None) -> bool:
         """Attach this host's locations, and clean up after crashes.
 
         May be called again: locations that were refused are tried anew.
+
+        :param known: the cluster's locations, if the caller knows them
+        :returns: whether there is a new location
         """
-        known = self._catalog.locations()
+        if known is None:
+            known = self._catalog.locations()
         self.store.attach(known)
         new = [location for location in self.store.locations
                if location.record.id not in self._opened]
@@ -97,6 +101,7 @@ class Repository:
                            for image in self._catalog.images()}
             self.recovery.forget_deleted()
             self._opened.update(location.record.id for location in new)
+        return bool(new)
 
     def require_writable(self) -> None:
         """Make sure that at least one location can be written.

@@ -42,6 +42,32 @@ def settle(watch: Watch) -> None:
     assert any(not watch.wait(0.1) for _ in range(100)), 'never quiet'
 
 
+def followed(watch: Watch, store: KeyValue, root: str,
+             known: dict[str, bytes]) -> dict[str, bytes]:
+    """Return what *known* becomes by the changes that a watch gives.
+
+    They come a moment after the writes: takes them until they fit.
+    """
+    def listed() -> dict[str, bytes]:
+        return {each.key: each.value for each in store.list(root)}
+
+    def caught_up() -> bool:
+        nonlocal known
+        changes = watch.take()
+        if changes is None:
+            known = listed()
+        for each in changes or ():
+            if each.value is None:
+                known.pop(each.key, None)
+            else:
+                known[each.key] = each.value
+        return known == listed()
+
+    known = dict(known)
+    assert eventually(caught_up)
+    return known
+
+
 def leased(watch: Watch, store: KeyValue, key: str) -> bool:
     """Put *key* for a short time, and let *watch* be quiet until it goes.
 
@@ -438,6 +464,26 @@ class KeyValueContract:
         assert eventually(lambda: other.get(root + 'a') is None)
         other.grant(PATIENCE)
         assert watch.wait(10)
+
+    def test_a_watch_that_nothing_has_happened_to_gives_no_changes(
+            self, watch):
+        settle(watch)
+        watch.take()
+        assert watch.take() == ()
+
+    def test_the_changes_of_a_watch_lead_from_one_list_to_the_next(
+            self, watch, other, root):
+        lease = other.grant(PATIENCE)
+        other.commit([], [Put(root + 'a', b'1'), Put(root + 'b', b'1'),
+                          Put(root + 'leased', b'1', lease)])
+        known = followed(watch, other, root, {})
+        assert set(known) == {root + 'a', root + 'b', root + 'leased'}
+        other.commit([], [Put(root + 'a', b'2'), Put(root + 'c', b'')])
+        other.commit([], [Delete(root + 'b'), Put(root + 'd', b'1')])
+        other.commit([], [Delete(root + 'd')])
+        other.revoke(lease)
+        assert followed(watch, other, root, known) == {
+            root + 'a': b'2', root + 'c': b''}
 
     def test_closing_a_watch_frees_who_waits(self, watch):
         with concurrent.futures.ThreadPoolExecutor(1) as pool:

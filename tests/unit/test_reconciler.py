@@ -21,6 +21,7 @@ from tmpl_glance_store import plan
 from tmpl_glance_store.agent import reconciler
 from tmpl_glance_store.agent import transfers
 from tmpl_glance_store.catalog import contract
+from tmpl_glance_store.catalog import view
 from tmpl_glance_store.swarm import progress
 
 DATA = hosts.content(300_000)
@@ -109,7 +110,8 @@ class Bench:
             peers=FakePeers(self.source), ended=lambda: None)
         self.reconciler = reconciler.Reconciler(
             node='n2', rebuild_delay=DELAY, limit=2, repository=self.here,
-            swarm=self.swarm, transfers=self.transfers,
+            view=view.View(self.here.catalog), swarm=self.swarm,
+            transfers=self.transfers,
             everywhere=functools.partial(
                 factory.build_policy, dataclasses.replace(
                     self.host.options, placement='all_nodes')),
@@ -159,6 +161,14 @@ def test_a_wanted_copy_is_fetched_recorded_and_left_alone(
     assert bench.run().actions == ()
     assert bench.host.unfinished() == []
     assert bench.swarm.fetched == [image.digest]
+
+
+def test_a_copy_that_was_just_fetched_counts_as_proved(bench: Bench) -> None:
+    image = add(bench.there, DATA)
+    bench.run()
+    assert all(copy.complete and copy.verified_at
+               for copy in bench.here.catalog.copies(image.digest))
+    assert len(bench.here.catalog.copies(image.digest)) == 2
 
 
 def test_a_pass_without_a_change_writes_nothing(

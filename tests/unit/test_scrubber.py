@@ -15,6 +15,7 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import repository
 from tmpl_glance_store.agent import scrubber
 from tmpl_glance_store.catalog import catalog as catalog_domain
+from tmpl_glance_store.catalog import view
 
 DATA = hosts.content(3_000_000)
 PERIOD = 1000.0
@@ -42,8 +43,10 @@ class Bench:
     def __post_init__(self) -> None:
         # The same catalog, but with our clock.
         self.repo.catalog._clock = self.clock
+        self.view = view.View(self.repo.catalog)
         self.scrubber = scrubber.Scrubber(
-            catalog=self.repo.catalog, store=self.repo.store, rate=1 << 40,
+            catalog=self.repo.catalog, store=self.repo.store,
+            copies=lambda: self.view.update().copies, rate=1 << 40,
             period=PERIOD, on_proved=self.proved.append,
             on_bad=self.bad.append, clock=self.clock)
 
@@ -251,18 +254,44 @@ def test_one_that_is_stopped_in_the_middle_says_nothing(bench: Bench) -> None:
     bench.scrubber.run()  # ends at once
 
 
-def test_without_a_catalog_nothing_is_condemned(bench: Bench) -> None:
+def test_a_bad_copy_goes_to_quarantine_though_the_catalog_is_away(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = bench.add()
     agents.flip_bits(bench.host, digest)
     bench.pass_time()
-
-    def unavailable(*_: object) -> None:
-        raise exceptions.Unavailable('the catalog is away')
-
-    bench.catalog.copies_in = unavailable
+    monkeypatch.setattr(bench.catalog, 'forget_copy', unavailable)
     with pytest.raises(exceptions.Unavailable):
         bench.scrubber.scrub_next()
-    assert len(bench.host.copies(digest)) == 1
+    assert bench.bad == [digest]
+    assert bench.host.copies(digest) == []
+    assert len(bench.host.quarantined()) == 1
+
+
+def test_a_view_that_is_behind_has_nothing_proved_twice(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.add()
+    bench.pass_time()
+    old = bench.view.update().copies
+    monkeypatch.setattr(bench.scrubber, '_copies', lambda: old)
+    assert bench.scrubber.scrub_next()
+    assert not bench.scrubber.scrub_next()
+    bench.pass_time()
+    assert bench.scrubber.scrub_next()
+
+
+def test_looking_for_a_copy_that_is_due_asks_the_catalog_nothing(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.add()
+    known = bench.view.update().copies
+    monkeypatch.setattr(bench.scrubber, '_copies', lambda: known)
+    for name in 'get', 'list', 'commit':
+        monkeypatch.setattr(bench.catalog._store, name, unavailable)
+    assert not bench.scrubber.scrub_next()
+
+
+def unavailable(*_: object) -> None:
+    """Be a catalog that is away."""
+    raise exceptions.Unavailable('the catalog is away')
 
 
 @pytest.mark.parametrize(('rate', 'scrubs'), [(0, False), (1 << 40, True)])

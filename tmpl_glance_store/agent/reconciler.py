@@ -1,6 +1,5 @@
 """One pass: observe, plan, act. Whatever wakes it, it is always the same."""
 
-import dataclasses
 import logging
 import os
 import time
@@ -13,7 +12,8 @@ from tmpl_glance_store import plan
 from tmpl_glance_store import repository
 from tmpl_glance_store import swarm as swarm_package
 from tmpl_glance_store.agent import transfers
-from tmpl_glance_store.catalog import catalog as catalog_domain
+from tmpl_glance_store.catalog import view as catalog_view
+from tmpl_glance_store.catalog.view import Snapshot
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import paths
 from tmpl_glance_store.placement import contract as placement
@@ -22,27 +22,6 @@ LOG = logging.getLogger(__name__)
 
 _RETRY = 10  # seconds after a failed fetch before it is tried again
 _RECONNECT = 2  # seconds after which a fetch is told of its peers again
-
-
-@dataclasses.dataclass(frozen=True)
-class Snapshot:
-    """The catalog at one moment."""
-
-    templates: dict[str, objects.TemplateRecord]
-    locations: dict[str, objects.Location]
-    copies: dict[str, dict[str, objects.Copy]]
-    nodes: dict[str, objects.Node]
-
-    @classmethod
-    def take(cls, catalog: catalog_domain.Catalog) -> 'Snapshot':
-        """Read the catalog."""
-        copies: dict[str, dict[str, objects.Copy]] = {}
-        for copy in catalog.all_copies():
-            copies.setdefault(copy.digest, {})[copy.location_id] = copy
-        return cls(
-            {each.template.digest: each for each in catalog.templates()},
-            {each.id: each for each in catalog.locations()}, copies,
-            catalog.nodes())
 
 
 class Reconciler:
@@ -57,6 +36,7 @@ class Reconciler:
 
     def __init__(self, *, node: str, rebuild_delay: float, limit: int,
                  repository: repository.Repository,
+                 view: catalog_view.View,
                  swarm: swarm_package.Swarm,
                  transfers: transfers.Transfers,
                  everywhere: Callable[[list[objects.Location]],
@@ -68,6 +48,7 @@ class Reconciler:
         self._catalog = repository.catalog
         self._store = repository.store
         self._repository = repository
+        self._view = view
         self._recovery = repository.recovery
         self._swarm = swarm
         self._transfers = transfers
@@ -82,15 +63,14 @@ class Reconciler:
     def run(self, refresh: bool) -> plan.Plan:
         """Make one pass; return the plan that it carried out.
 
-        :param refresh: whether the catalog may have changed; if not, this
-            reads nothing from it
+        :param refresh: whether the catalog may have changed; if not, the
+            view is used as it is
         :raises Unavailable: if the catalog cannot be reached; transfers and
             seeding go on meanwhile
         """
         if refresh or self._snapshot is None:
             self._snapshot = None
-            self._repository.open()
-            self._snapshot = Snapshot.take(self._catalog)
+            self._snapshot = self._look()
         for digest, error in self._transfers.reap():
             self._not_before[digest] = self._clock() + _RETRY
             LOG.info('The fetch of %s is tried again: %s', digest, error)
@@ -113,6 +93,14 @@ class Reconciler:
             for digest in sorted(location.held())]
 
     # Observe
+
+    def _look(self) -> Snapshot:
+        """Return what the catalog knows, this node's locations included."""
+        now = self._view.update()
+        if self._repository.open(list(now.locations.values())):
+            # Without its own new location it would plan nonsense.
+            now = self._view.reload()
+        return now
 
     def _well(self) -> list[local.LocalLocation]:
         """Return the locations whose disks are there.

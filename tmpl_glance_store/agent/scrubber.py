@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import merkle
@@ -16,12 +16,14 @@ LOG = logging.getLogger(__name__)
 
 _STEP = 1 << 20
 _PAUSE = 60  # seconds between two looks for a copy that is due
-_RETRY = 3600  # seconds until a copy that cannot be read is tried again
+_RETRY = 3600  # seconds until a copy is tried again, should it still be due
 
 
 class Scrubber:
     """Reads the copies of this node, the longest unproved one first.
 
+    :param copies: returns the cluster's copies as the agent knows them, by
+        digest and location; it may be a moment behind the catalog
     :param rate: bytes per second; 0 stops it
     :param period: seconds after which a copy is due again
     :param on_proved: told the bytes read of a good copy
@@ -29,7 +31,9 @@ class Scrubber:
     """
 
     def __init__(self, *, catalog: catalog_domain.Catalog,
-                 store: local_store.LocalStore, rate: int, period: float,
+                 store: local_store.LocalStore, copies: Callable[
+                     [], Mapping[str, Mapping[str, objects.Copy]]],
+                 rate: int, period: float,
                  on_proved: Callable[[int], None],
                  on_bad: Callable[[str], None],
                  clock: Callable[[], float] = time.time) -> None:
@@ -37,10 +41,11 @@ class Scrubber:
         self.period = period
         self._catalog = catalog
         self._store = store
+        self._copies = copies
         self._on_proved = on_proved
         self._on_bad = on_bad
         self._clock = clock
-        self._unreadable: dict[tuple[str, str], float] = {}
+        self._tried: dict[tuple[str, str], float] = {}
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -63,21 +68,34 @@ class Scrubber:
 
         :raises Unavailable: if the catalog cannot be reached
         """
+        self._forget_tries()
         due = [(copy.verified_at or 0.0, copy.digest, location)
                for location in self._store.locations if location.is_well()
-               for copy in self._catalog.copies_in(
-                   location.record.id).values() if self._is_due(copy)]
+               for copy in self._copies_in(location) if self._is_due(copy)]
         if not due:
             return False
         _, digest, location = min(due, key=lambda each: each[:2])
+        # Its record may be a moment old: it must not come again at once,
+        # whatever becomes of it now.
+        self._tried[digest, location.record.id] = self._clock()
         self.scrub(digest, location)
         return True
 
+    def _copies_in(self, location: local.LocalLocation
+                   ) -> Iterator[objects.Copy]:
+        for copies in self._copies().values():
+            if (copy := copies.get(location.record.id)) is not None:
+                yield copy
+
     def _is_due(self, copy: objects.Copy) -> bool:
-        now = self._clock()
-        tried = self._unreadable.get((copy.digest, copy.location_id), 0.0)
-        return (copy.complete and now - tried >= min(_RETRY, self.period)
-                and now - (copy.verified_at or 0.0) >= self.period)
+        return (copy.complete
+                and (copy.digest, copy.location_id) not in self._tried
+                and self._clock() - (copy.verified_at or 0.0) >= self.period)
+
+    def _forget_tries(self) -> None:
+        since = self._clock() - min(_RETRY, self.period)
+        self._tried = {copy: tried for copy, tried in self._tried.items()
+                       if tried > since}
 
     def scrub(self, digest: str, location: local.LocalLocation) -> bool:
         """Prove one copy; a bad one goes to quarantine. True if it is good.
@@ -91,13 +109,13 @@ class Scrubber:
                 return True  # stopped in the middle
         except (OSError, exceptions.LocationRefused) as exc:
             LOG.warning('Not scrubbed: %s: %s', digest, exc)
-            self._unreadable[digest, location.record.id] = self._clock()
             return True
         except exceptions.CorruptCopy as exc:
             target = location.condemn(digest)
-            self._catalog.forget_copy(digest, location.record.id)
             LOG.error('Quarantined as %s: %s', target, exc)
             self._on_bad(digest)
+            # If this fails, the next pass sees that the disk has none.
+            self._catalog.forget_copy(digest, location.record.id)
             return False
         self._catalog.verified(digest, location.record.id)
         self._on_proved(template.size)

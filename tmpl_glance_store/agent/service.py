@@ -18,6 +18,7 @@ from tmpl_glance_store.agent import reconciler as agent_reconciler
 from tmpl_glance_store.agent import scrubber as agent_scrubber
 from tmpl_glance_store.agent import transfers as agent_transfers
 from tmpl_glance_store.catalog import catalog as catalog_domain
+from tmpl_glance_store.catalog import view as catalog_view
 
 LOG = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ class Service:
 
     def __init__(self, *, node: str, release: str, lease: int,
                  interval: float, catalog: catalog_domain.Catalog,
-                 wake: Wake, swarm: swarm_package.Swarm,
+                 view: catalog_view.View, wake: Wake,
+                 swarm: swarm_package.Swarm,
                  transfers: agent_transfers.Transfers,
                  reconciler: agent_reconciler.Reconciler,
                  scrubber: agent_scrubber.Scrubber,
@@ -72,6 +74,7 @@ class Service:
         self._ttl = lease
         self._interval = interval
         self._catalog = catalog
+        self._view = view
         self._wake = wake
         self._swarm = swarm
         self._transfers = transfers
@@ -171,15 +174,12 @@ class Service:
     def _watch(self) -> None:
         while not self._stopped.is_set():
             try:
-                watch = self._catalog.watch()
-                self._wake.set(refresh=True)
-                while not self._stopped.is_set():
-                    if watch.wait(1):
-                        self._wake.set(refresh=True)
-                watch.close()
+                if self._view.wait(1):
+                    self._wake.set(refresh=True)
             except exceptions.Unavailable as exc:
                 LOG.warning('The watch broke: %s', exc)
                 self._stopped.wait(_RETRY)
+        self._view.close()
 
     # The lease
 

@@ -85,7 +85,7 @@ class Transfers:
 
     def settle(self, template: objects.Template,
                location: local.LocalLocation) -> bool:
-        """Record a copy that has just been placed, if it is still wanted.
+        """Record a copy just proved and placed, if it is still wanted.
 
         The caller holds its lock. Meanwhile the last image may have gone,
         and with it the template's record, since nobody else had a copy: it
@@ -97,7 +97,8 @@ class Transfers:
         # One that is only pinned has no images, and is wanted all the same.
         self._recovery.decide(
             template, location, promised=(record is not None
-                                          and record.deleted_at is None))
+                                          and record.deleted_at is None),
+            proved=True)
         return location.holds(template.digest)
 
     def close(self) -> None:

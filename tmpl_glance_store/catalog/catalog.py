@@ -31,6 +31,15 @@ class Catalog:
         self._clock = clock
         self._root = f'/tmpl/{cluster}/v1'
 
+    @property
+    def root(self) -> str:
+        """What the keys of the cluster begin with, without a slash."""
+        return self._root
+
+    def entries(self) -> list[contract.Entry]:
+        """Return all that the cluster knows, as it is at one moment."""
+        return self._store.list(f'{self._root}/')
+
     def close(self) -> None:
         """Give up connections."""
         self._store.close()
@@ -171,16 +180,20 @@ class Catalog:
         self._store.commit([contract.Compare(key, 0)],
                            [contract.Put(key, copy.to_json())])
 
-    def adopt(self, template: objects.Template, location_id: str) -> None:
+    def adopt(self, template: objects.Template, location_id: str,
+              proved: bool = False) -> None:
         """Record a complete copy found on disk, and its template if lost.
 
         Nothing is written if both are known.
+
+        :param proved: whether every byte of it has just been proved
         """
         def attempt() -> bool:
             record, revision = self._template(template.digest)
             copy = self._copy(template.digest, location_id)
-            if record is not None and copy.complete:
+            if record is not None and copy.complete and not proved:
                 return True
+            verified_at = self._clock() if proved else copy.verified_at
             # The template's record is written in any case: who forgets it
             # at the same time must see that there is a copy again.
             return self._store.commit(
@@ -188,7 +201,8 @@ class Catalog:
                                   revision)],
                 [self._put_template(
                     record or objects.TemplateRecord(template)),
-                 self._put_copy(dataclasses.replace(copy, complete=True))])
+                 self._put_copy(dataclasses.replace(
+                     copy, complete=True, verified_at=verified_at))])
 
         self._retry(attempt)
 

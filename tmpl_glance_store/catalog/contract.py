@@ -48,8 +48,17 @@ class Delete:
     key: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """A key's newest value, None if it was deleted, since *revision*."""
+
+    key: str
+    value: bytes | None
+    revision: int
+
+
 class Watch(abc.ABC):
-    """Tells that something below a prefix may have changed."""
+    """Tells that something below a prefix may have changed, and what."""
 
     @abc.abstractmethod
     def wait(self, timeout: float) -> bool:
@@ -57,6 +66,17 @@ class Watch(abc.ABC):
 
         It may say True without one, and never misses one: what happened
         while nobody waited is told by the next call.
+        """
+
+    @abc.abstractmethod
+    def take(self) -> Sequence[Change] | None:
+        """Return what has changed since the last call, or the beginning.
+
+        Each key comes once, with what became of it last. A change may come
+        although a list that was read meanwhile shows it already: its revision
+        is then not above the highest one in that list.
+
+        :returns: None if changes may have been missed: list all anew
         """
 
     @abc.abstractmethod

@@ -42,6 +42,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 5  # before a watch connects again
 _SILENCE = 900  # etcd tells a watch every 10 or 11 minutes that it is there
 
 _PAGE = 500  # entries in one answer
+_MOST_CHANGES = 10_000  # that a watch keeps for who does not take them
 
 # A dead host is noticed though nobody writes to it, and a firewall sees that
 # a quiet watch is in use.
@@ -274,8 +275,8 @@ class _Watch(contract.Watch):
     """A thread that listens to a stream of changes, and replaces a lost one.
 
     A stream tells what happens from the moment it is open; what happened
-    while there was none is unknown, so that each new one counts as a change.
-    No revision is remembered that could have been compacted.
+    while there was none is unknown, so that each new one counts as a change
+    of anything. No revision is remembered that could have been compacted.
     """
 
     def __init__(self, open_stream: Callable[[], '_Stream'], prefix: str,
@@ -284,17 +285,25 @@ class _Watch(contract.Watch):
         self._prefix = prefix
         self._on_close = on_close
         self._closed = False
+        self._changes: dict[str, contract.Change] | None = {}
         self._start()
 
     def wait(self, timeout: float) -> bool:
-        if self._pid != os.getpid() and not self._closed:
-            self._start()  # the thread has stayed with the parent
+        if self._is_inherited():
+            self._start_again()
             return True
         with self._condition:
             self._condition.wait_for(lambda: self._news or self._closed,
                                      timeout)
             news, self._news = self._news, False
             return news and not self._closed
+
+    def take(self) -> Sequence[contract.Change] | None:
+        if self._is_inherited():
+            self._start_again()
+        with self._condition:
+            changes, self._changes = self._changes, {}
+        return None if changes is None else tuple(changes.values())
 
     def close(self) -> None:
         self._on_close(self)
@@ -314,6 +323,14 @@ class _Watch(contract.Watch):
         if (self._pid == os.getpid() and stream is not None
                 and stream.endpoint == endpoint):
             stream.stop()
+
+    def _is_inherited(self) -> bool:
+        """Tell whether a fork has left the thread with the parent."""
+        return self._pid != os.getpid() and not self._closed
+
+    def _start_again(self) -> None:
+        self._changes = None
+        self._start()
 
     def _start(self) -> None:
         self._condition = threading.Condition()
@@ -350,8 +367,8 @@ class _Watch(contract.Watch):
             stream = self._open_stream()
             self._adopt(stream)
         try:
-            for _ in stream.changes():
-                self._tell()
+            for changes in stream.changes():
+                self._tell(changes)
         finally:
             self._stream = None
             stream.close()
@@ -365,10 +382,17 @@ class _Watch(contract.Watch):
         else:
             LOG.info('Watch of %s: goes on at %s', self._prefix,
                      stream.endpoint)
-            self._tell()
+            self._tell(None)
 
-    def _tell(self) -> None:
+    def _tell(self, changes: Sequence[contract.Change] | None) -> None:
+        """Pass changes on; None: it is unknown which."""
         with self._condition:
+            if changes is None:
+                self._changes = None
+            elif self._changes is not None:
+                self._changes.update((each.key, each) for each in changes)
+                if len(self._changes) > _MOST_CHANGES:
+                    self._changes = None
             self._news = True
             self._condition.notify_all()
 
@@ -402,15 +426,15 @@ class _Stream:
         self._socket = socket.fromfd(connected.fileno(), connected.family,
                                      connected.type)
 
-    def changes(self) -> Iterator[None]:
-        """Yield at each change; block between them.
+    def changes(self) -> Iterator[Sequence[contract.Change]]:
+        """Yield what changes, as it happens; block between.
 
         :raises Unavailable: if the stream ends, for whatever reason
         """
         with _translated(self.endpoint):
             for line in self._lines:
-                if 'events' in _message(line):
-                    yield
+                if events := _message(line).get('events'):
+                    yield [_change(event) for event in events]
         raise exceptions.Unavailable(
             f'etcd {self.endpoint}: the watch has ended')
 
@@ -565,6 +589,15 @@ def _entry(kv: Mapping[str, str]) -> contract.Entry:
     return contract.Entry(_decode(kv['key']).decode(),
                           _decode(kv.get('value', '')),
                           int(kv['mod_revision']))
+
+
+def _change(event: Mapping[str, Any]) -> contract.Change:
+    kv = event['kv']
+    deleted = event.get('type') == 'DELETE'
+    return contract.Change(
+        _decode(kv['key']).decode(),
+        None if deleted else _decode(kv.get('value', '')),
+        int(kv['mod_revision']))
 
 
 def _comparison(compare: contract.Compare) -> dict[str, Any]:

@@ -232,7 +232,7 @@ class _Watch(contract.Watch):
     def __init__(self, store: SQLiteKeyValue) -> None:
         self._store = store
         self._closed = threading.Event()
-        self._seen = store.state()
+        self._seen = self._taken = store.state()
 
     def wait(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
@@ -246,6 +246,14 @@ class _Watch(contract.Watch):
                 return False
             self._closed.wait(min(left, _WATCH_INTERVAL))
         return False
+
+    def take(self) -> Sequence[contract.Change] | None:
+        # What was deleted has left no trace; to list a local file is cheap.
+        state = self._store.state()
+        if state == self._taken:
+            return ()
+        self._taken = state
+        return None
 
     def close(self) -> None:
         self._closed.set()
