@@ -125,8 +125,8 @@ def test_the_tokens_of_images_are_never_shown(site: Site) -> None:
 def test_nodes_are_listed_live_and_away(site: Site) -> None:
     rows = site.show('node', 'list')
     assert row_of(rows, Node='n2') == {
-        'Node': 'n2', 'State': 'away', 'Release': '', 'API': '', 'Swarm': '',
-        'Locations': 1, 'Fetching': 0}
+        'Node': 'n2', 'State': 'away', 'Placement': 'active', 'Release': '',
+        'API': '', 'Swarm': '', 'Locations': 1, 'Copies': 1, 'Fetching': 0}
     live = row_of(rows, Node='n1')
     assert (live['State'], live['Release'], live['Locations']) == (
         'live', release(), 2)
@@ -220,12 +220,48 @@ def test_the_group_of_a_backend_of_glance_can_be_named(
     assert [each['Node'] for each in json.loads(done.stdout)] == ['n1', 'n2']
 
 
+# What the commands change
+
+
+def test_a_node_is_drained_and_resumed(site: Site) -> None:
+    def states(node: str) -> set[str]:
+        return {row['State'] for row in site.show('location', 'list')
+                if row['Node'] == node}
+
+    for _ in range(2):  # it does no harm to say it twice
+        rows = site.show('node', 'drain', 'n2')
+        assert [(row['Node'], row['State']) for row in rows] == [
+            ('n2', 'draining')]
+    assert row_of(site.show('node', 'list'), Node='n2')['Placement'] == (
+        'draining')  # its agent does not run
+    assert (states('n1'), states('n2')) == ({'active'}, {'draining'})
+    refused = site.run('node', 'drain', 'n1')
+    assert (refused.returncode, refused.stdout) == (1, '')
+    assert 'no other node than n1 has an active location' in refused.stderr
+    rows = site.show('node', 'resume', 'n2')
+    assert [row['State'] for row in rows] == ['active']
+    assert states('n2') == {'active'}
+
+
+def test_a_template_is_pinned_and_unpinned(site: Site) -> None:
+    image = site.images[0]
+    for verb, pinned in ('pin', True), ('pin', True), ('unpin', False):
+        shown = site.show('template', verb, image.image_id)
+        assert (shown['digest'], shown['pinned']) == (image.digest, pinned)
+        assert site.show('template', 'show', image.digest)[
+            'pinned'] is pinned
+
+
 # Wrong input
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (('template', 'show', 'nothing'), 'no image or template nothing'),
     (('template', 'show', 'ff' * 32), 'no image or template ffff'),
+    (('node', 'drain', 'n9'), 'no node n9'),
+    (('node', 'resume', 'n9'), 'no node n9'),
+    (('template', 'pin', 'nothing'), 'no image or template nothing'),
+    (('template', 'unpin', 'nothing'), 'no image or template nothing'),
     (('layout', 'show', hosts.new_id()), 'no image or template'),
     (('layout', 'show', '0x1' + '0' * 16), 'more than 64 bits'),
     (('layout', 'show', '0xyz'), '0xyz'),
@@ -248,6 +284,7 @@ def test_a_beginning_that_fits_several_templates_is_refused(
 
 @pytest.mark.parametrize('arguments', [
     ('template', 'show'), ('template', 'list', 'surplus'),
+    ('node', 'drain'), ('node', 'resume'), ('template', 'pin'),
     ('layout', 'show', '--nonsense'), ('node', 'list', '-f', 'nonsense'),
     ('nonsense',)])
 def test_wrong_arguments_end_with_2(site: Site,
@@ -299,6 +336,7 @@ def test_help_needs_no_configuration(tmp_path: pathlib.Path) -> None:
     done = run('--help')
     assert done.returncode == 0
     for name in 'template list', 'template show', 'node list', \
+            'node drain', 'node resume', 'template pin', 'template unpin', \
             'location list', 'layout show':
         assert name in done.stdout
         assert run('help', *name.split()).returncode == 0

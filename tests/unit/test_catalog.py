@@ -743,3 +743,68 @@ def test_a_commit_whose_answer_was_lost_can_be_undone(catalog):
         catalog.bind(image(), A, 'x')
     assert catalog.unbind(image())
     assert store.commit([Compare(f'{ROOT}/images/one', 0)], [])
+
+
+# Draining and pinning
+
+
+def place(catalog, location_id, node, **fields):
+    catalog.put_location(objects.Location(
+        location_id, node, **{'tier': 'ssd', 'path': f'/{location_id}',
+                              'weight': 1.0, **fields}))
+
+
+def states(catalog):
+    return {each.id: each.state for each in catalog.locations()}
+
+
+def test_draining_a_node_drains_its_active_locations_only(catalog):
+    place(catalog, 'a', 'n1')
+    place(catalog, 'b', 'n1', state='lost')
+    place(catalog, 'c', 'n2')
+    assert [each.id for each in catalog.drain('n1')] == ['a', 'b']
+    assert states(catalog) == {'a': 'draining', 'b': 'lost', 'c': 'active'}
+    catalog.resume('n1')
+    assert states(catalog) == {'a': 'active', 'b': 'lost', 'c': 'active'}
+
+
+def test_the_last_active_node_cannot_be_drained(catalog):
+    place(catalog, 'a', 'n1')
+    place(catalog, 'b', 'n2', tier='staging')
+    place(catalog, 'c', 'n3', state='lost')
+    with pytest.raises(exceptions.Invalid):
+        catalog.drain('n1')
+    assert states(catalog)['a'] == 'active'
+
+
+@pytest.mark.parametrize('verb', ['drain', 'resume'])
+def test_a_node_without_locations_is_not_found(catalog, verb):
+    place(catalog, 'a', 'n1')
+    with pytest.raises(exceptions.NotFound):
+        getattr(catalog, verb)('n9')
+
+
+def test_draining_keeps_what_the_node_writes_meanwhile(catalog, rival):
+    place(catalog, 'a', 'n1')
+    place(catalog, 'b', 'n2')
+    before_commit(catalog, lambda: place(rival, 'a', 'n1', weight=7.0))
+    catalog.drain('n1')
+    location = catalog.locations()[0]
+    assert (location.state, location.weight) == ('draining', 7.0)
+
+
+def test_pinning_keeps_an_image_that_is_bound_meanwhile(catalog, rival):
+    catalog.bind(image('one'), A, 'x')
+    before_commit(catalog, lambda: rival.bind(image('two'), A, 'x'))
+    assert catalog.pin(A.digest, True).images == ('one', 'two')
+    assert catalog.template(A.digest).pinned
+    assert not catalog.pin(A.digest, False).pinned
+
+
+def test_a_template_that_is_being_removed_cannot_be_pinned(catalog):
+    catalog.bind(image(), A, 'x')
+    catalog.unbind(image())
+    for digest in A.digest, B.digest:
+        with pytest.raises(exceptions.NotFound):
+            catalog.pin(digest, True)
+    assert not catalog.template(A.digest).pinned

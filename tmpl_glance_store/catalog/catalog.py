@@ -5,6 +5,7 @@ compare-and-swap on the template's record, which lists the images bound to it.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable
 
@@ -138,6 +139,28 @@ class Catalog:
         """Tell whether a template's copies may go: its last image went."""
         record = self.template(digest)
         return record is not None and record.deleted_at is not None
+
+    def pin(self, digest: str, pinned: bool) -> objects.TemplateRecord:
+        """Let a template go to all nodes, or no more; return its record.
+
+        :raises NotFound: if there is no such template, or it is being removed
+        """
+        def attempt() -> bool:
+            record, revision = self._template(digest)
+            if record is None or record.deleted_at is not None:
+                raise exceptions.NotFound(f'template {digest} is not stored')
+            if record.pinned == pinned:
+                return True
+            return self._store.commit(
+                [contract.Compare(self._template_key(digest), revision)],
+                [self._put_template(dataclasses.replace(record,
+                                                        pinned=pinned))])
+
+        self._retry(attempt)
+        record = self.template(digest)
+        if record is None:
+            raise exceptions.NotFound(f'template {digest} is not stored')
+        return record
 
     def forget_template(self, digest: str) -> bool:
         """Remove the record of an unreferenced template without copies.
@@ -318,6 +341,57 @@ class Catalog:
         entry = self._store.get(key)
         if entry is None or entry.value != location.to_json():
             self._store.commit([], [contract.Put(key, location.to_json())])
+
+    def drain(self, node: str) -> list[objects.Location]:
+        """Take the node's locations out of the placement.
+
+        :returns: its locations as they are now
+        :raises NotFound: if the node has none
+        :raises Invalid: if no other node has an active one: the copies could
+            go nowhere
+        """
+        known = self.locations()
+        if (any(each.node == node for each in known)
+                and not any(each.node != node
+                            and each.state == objects.ACTIVE
+                            and each.tier != objects.STAGING
+                            for each in known)):
+            raise exceptions.Invalid(
+                f'no other node than {node} has an active location, which '
+                f'could take its copies')
+        return self._set_states(node, objects.ACTIVE, objects.DRAINING)
+
+    def resume(self, node: str) -> list[objects.Location]:
+        """Let the node's locations count again after :meth:`drain`.
+
+        :returns: its locations as they are now
+        :raises NotFound: if the node has none
+        """
+        return self._set_states(node, objects.DRAINING, objects.ACTIVE)
+
+    def _set_states(self, node: str, old: str,
+                    new: str) -> list[objects.Location]:
+        """Change the state of a node's locations where it is *old*."""
+        for location in self.locations():
+            if location.node == node:
+                self._retry(functools.partial(
+                    self._set_state, location.id, old, new))
+        changed = [each for each in self.locations() if each.node == node]
+        if not changed:
+            raise exceptions.NotFound(f'no node {node} has a location')
+        return changed
+
+    def _set_state(self, location_id: str, old: str, new: str) -> bool:
+        entry = self._store.get(f'{self._root}/locations/{location_id}')
+        if entry is None:
+            return True
+        location = objects.Location.from_json(entry.value)
+        if location.state != old:
+            return True
+        return self._store.commit(
+            [contract.Compare(entry.key, entry.revision)],
+            [contract.Put(entry.key, dataclasses.replace(
+                location, state=new).to_json())])
 
     # Keys and records
 

@@ -1,6 +1,9 @@
 """What the commands share: the catalog, and how figures are shown."""
 
+import argparse
+import dataclasses
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cliff import lister
@@ -8,6 +11,7 @@ from cliff import show
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
+from tmpl_glance_store import objects
 from tmpl_glance_store import opts
 from tmpl_glance_store.catalog import catalog as catalog_domain
 from tmpl_glance_store.placement import contract as placement
@@ -37,9 +41,50 @@ class ShowOne(_OnCluster, show.ShowOne):
     """A command that shows one thing; see :class:`Lister`."""
 
 
-def policy(options: opts.Options,
-           catalog: catalog_domain.Catalog) -> placement.Policy:
-    """Return the placement policy over the cluster's locations now."""
+class NodeCommand(Lister):
+    """A command that changes the locations of one node, and shows them."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of the command."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument('node', help='its name, as in node list')
+        return parser
+
+    @staticmethod
+    def show(locations: Iterable[objects.Location]
+             ) -> tuple[tuple[str, ...], Iterator[Any]]:
+        """Return (columns, rows)."""
+        return (('Location', 'Node', 'Tier', 'Path', 'State'), (
+            (each.id, each.node, each.tier, each.path, each.state)
+            for each in locations))
+
+
+class PinCommand(ShowOne):
+    """A command that pins a template, or unpins it, and shows what is."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of the command."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument('template', help='image id, digest, or the '
+                                             'beginning of a digest')
+        return parser
+
+    def pin(self, name: str,
+            pinned: bool) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        """Return (names, values)."""
+        record = self.catalog.pin(digest_of(self.catalog, name), pinned)
+        return (('digest', 'pinned', 'images'),
+                (record.template.digest, record.pinned, list(record.images)))
+
+
+def policy(options: opts.Options, catalog: catalog_domain.Catalog,
+           pinned: bool = False) -> placement.Policy:
+    """Return the placement policy over the cluster's locations now.
+
+    :param pinned: the one for pinned templates
+    """
+    if pinned:
+        options = dataclasses.replace(options, placement='all_nodes')
     return factory.build_policy(options, catalog.locations())
 
 

@@ -13,7 +13,8 @@ class TemplateList(base.Lister):
     def take_action(self, parsed_args: argparse.Namespace
                     ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
-        policy = base.policy(self.options, self.catalog)
+        policies = {pinned: base.policy(self.options, self.catalog, pinned)
+                    for pinned in (False, True)}
         complete: dict[str, set[str]] = {}
         for copy in self.catalog.all_copies():
             if copy.complete:
@@ -23,8 +24,8 @@ class TemplateList(base.Lister):
             for record in self.catalog.templates():
                 template = record.template
                 held = complete.get(template.digest, set())
-                wanted = {each.id
-                          for each in policy.targets(template.position)}
+                wanted = {each.id for each in policies[record.pinned].targets(
+                    template.position)}
                 yield (template.digest, template.size, template.format,
                        len(record.images), len(wanted & held), len(wanted),
                        len(held - wanted),

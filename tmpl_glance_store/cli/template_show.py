@@ -26,8 +26,8 @@ class TemplateShow(base.ShowOne):
             raise exceptions.NotFound(f'the catalog has lost {digest}')
         template = record.template
         locations = {each.id: each for each in self.catalog.locations()}
-        targets = base.policy(self.options, self.catalog).targets(
-            template.position)
+        targets = base.policy(self.options, self.catalog,
+                              record.pinned).targets(template.position)
         copies = [{
             'location': copy.location_id,
             'node': getattr(locations.get(copy.location_id), 'node', None),
