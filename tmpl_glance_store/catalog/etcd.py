@@ -30,6 +30,7 @@ from requests import adapters
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store.catalog import contract
+from tmpl_glance_store.catalog import etcd_auth
 
 LOG = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ _SOCKET_OPTIONS = [
 _URL = re.compile(r'etcd\+(https?)://([^/?#]+)/?(?:\?([^#]*))?')
 _HOST = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))'
                    r':([0-9]{1,5})')
+_LOOPBACK = re.compile(r'127\.[0-9.]+|::1|localhost')
+_OPTIONS = {'ca', 'cert', 'key', 'user', 'password_file'}
 
 # gRPC's codes in etcd's answers. The first ones (cancelled, unknown, deadline
 # exceeded, internal, unavailable) say nothing about the request but that this
@@ -89,13 +92,16 @@ class EtcdKeyValue(contract.KeyValue):
 
     :param url: ``etcd+http://host:port``, or ``etcd+https://host:port`` with
         ``?ca=/path&cert=/path&key=/path``, all three optional; the host may
-        be followed by ``,host:port`` for each further member
+        be followed by ``,host:port`` for each further member; and with
+        ``user=name&password_file=/path`` where etcd wants a user
     :raises BadConfiguration: if the URL has another form, or its files are
         not what they should be
     """
 
     def __init__(self, url: str) -> None:
-        endpoints, self._tls = _parse(url)
+        endpoints, self._tls, user = _parse(url)
+        self._auth = (etcd_auth.TokenAuth(*user, self._authenticate)
+                      if user else None)
         self._members = _Members(endpoints, self._on_failure)
         self._local = threading.local()
         self._watches: set[_Watch] = set()
@@ -192,8 +198,24 @@ class EtcdKeyValue(contract.KeyValue):
         return self._members.ask(post, repeatable)
 
     def _open_stream(self, prefix: str) -> '_Stream':
-        return self._members.ask(lambda endpoint: _Stream(
-            endpoint, _connect(endpoint, self._tls), _watch_request(prefix)))
+        def stream(endpoint: _Endpoint) -> _Stream:
+            if self._auth is not None:
+                self._auth.forget()
+            return _Stream(endpoint, _connect(endpoint, self._tls, self._auth),
+                           _watch_request(prefix))
+
+        return self._members.ask(stream)
+
+    def _authenticate(self, url: str, user: str, password: str) -> str:
+        """Return a token of the member at *url*."""
+        match = _HOST.fullmatch(urllib.parse.urlsplit(url).netloc)
+        assert match
+        client = _connect(_Endpoint(url.partition(':')[0],
+                                    match[1] or match[2], int(match[3])),
+                          self._tls)
+        with client.session:
+            return client.post(client.get_url('/auth/authenticate'), json={
+                'name': user, 'password': password})['token']
 
     def _on_failure(self, failure: '_Failure') -> None:
         # A member that hangs keeps its streams open: the watches would not
@@ -210,7 +232,7 @@ class EtcdKeyValue(contract.KeyValue):
             clients = {}
             self._local.current = os.getpid(), clients
         if endpoint not in clients:
-            clients[endpoint] = _connect(endpoint, self._tls)
+            clients[endpoint] = _connect(endpoint, self._tls, self._auth)
         return clients[endpoint]
 
 
@@ -457,8 +479,8 @@ class _Adapter(adapters.HTTPAdapter):
                                  **kwargs)
 
 
-def _connect(endpoint: _Endpoint, tls: Mapping[str, str]
-             ) -> etcd3gw.Etcd3Client:
+def _connect(endpoint: _Endpoint, tls: Mapping[str, str],
+             auth: etcd_auth.TokenAuth | None = None) -> etcd3gw.Etcd3Client:
     client = etcd3gw.Etcd3Client(endpoint.host, endpoint.port,
                                  endpoint.scheme, timeout=_timeout(),
                                  api_path='/v3/')
@@ -466,6 +488,7 @@ def _connect(endpoint: _Endpoint, tls: Mapping[str, str]
     # No proxy, no ~/.netrc, and above all no $REQUESTS_CA_BUNDLE, which would
     # be trusted instead of the cluster's CA.
     session.trust_env = False
+    session.auth = auth
     session.verify = tls.get('ca', True)
     if 'cert' in tls:
         session.cert = tls['cert'], tls['key']
@@ -616,14 +639,18 @@ def _operation(write: contract.Put | contract.Delete) -> dict[str, Any]:
 # The URL
 
 
-def _parse(url: str) -> tuple[list[_Endpoint], dict[str, str]]:
+def _parse(url: str) -> tuple[list[_Endpoint], dict[str, str],
+                              tuple[str, str] | None]:
+    """Return the members, the files for TLS, and (user, password file)."""
     match = _URL.fullmatch(url)
     if not match:
         raise _bad(url, 'it is not etcd+http://host:port[,host:port…] or '
                         'etcd+https://host:port[,host:port…]')
     scheme, hosts, query = match.groups()
     endpoints = [_endpoint(url, scheme, host) for host in hosts.split(',')]
-    return endpoints, _tls(url, scheme, query or '')
+    options = _options(url, query or '')
+    user = _user(url, options, endpoints)
+    return endpoints, _tls(url, scheme, options), user
 
 
 def _endpoint(url: str, scheme: str, text: str) -> _Endpoint:
@@ -633,17 +660,41 @@ def _endpoint(url: str, scheme: str, text: str) -> _Endpoint:
     return _Endpoint(scheme, match[1] or match[2], int(match[3]))
 
 
-def _tls(url: str, scheme: str, query: str) -> dict[str, str]:
+def _options(url: str, query: str) -> dict[str, str]:
     try:
         pairs = urllib.parse.parse_qsl(query, keep_blank_values=True,
                                        strict_parsing=bool(query))
     except ValueError as exc:
         raise _bad(url, str(exc)) from exc
-    tls = dict(pairs)
-    if pairs and scheme != 'https':
-        raise _bad(url, 'only etcd+https:// has options')
-    if len(tls) < len(pairs) or tls.keys() - {'ca', 'cert', 'key'}:
-        raise _bad(url, 'the options are ca, cert and key, each once')
+    options = dict(pairs)
+    if len(options) < len(pairs) or options.keys() - _OPTIONS:
+        raise _bad(url, 'the options are ca, cert, key, user and '
+                        'password_file, each once')
+    return options
+
+
+def _user(url: str, options: dict[str, str],
+          endpoints: Sequence[_Endpoint]) -> tuple[str, str] | None:
+    """Take the user and the password's file out of *options*."""
+    user = options.pop('user', None)
+    path = options.pop('password_file', None)
+    if user is None and path is None:
+        return None
+    if not (user and path):
+        raise _bad(url, 'user and password_file need each other')
+    if not all(each.scheme == 'https' or _LOOPBACK.fullmatch(each.host)
+               for each in endpoints):
+        raise _bad(url, 'a password is sent over https only')
+    try:
+        etcd_auth.read_password(path)
+    except (OSError, ValueError) as exc:
+        raise _bad(url, str(exc)) from exc
+    return user, path
+
+
+def _tls(url: str, scheme: str, tls: dict[str, str]) -> dict[str, str]:
+    if tls and scheme != 'https':
+        raise _bad(url, 'only etcd+https:// has ca, cert and key')
     if ('cert' in tls) != ('key' in tls):
         raise _bad(url, 'cert and key need each other')
     _check_files(url, tls)
