@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _INDENT = ' ' * 6
 # As python-openstackclient draws it.
@@ -55,6 +55,26 @@ class Terminal:
             raise
         seconds = self.paint(f'{time.monotonic() - started:.1f} s', 'dim')
         self.say(f'{self.paint("ok", "green")} {seconds}')
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[Callable[[Sequence[str]], None]]:
+        """Give a function that shows lines in the place of its last ones.
+
+        Where there is no terminal, only the last lines are shown, at the end.
+        """
+        shown: Sequence[str] = ()
+
+        def show(lines: Sequence[str]) -> None:
+            nonlocal shown
+            if self._tty:
+                up = f'\x1b[{len(shown)}A' if shown else ''
+                print(up + ''.join(f'\r\x1b[K{_INDENT}{line}\n'
+                                   for line in lines), end='', flush=True)
+            shown = lines
+
+        yield show
+        if not self._tty:
+            self.say('\n'.join(shown))
 
     def failure(self, reason: str, log: str) -> None:
         """Say why a step failed; *log* may tell more."""
