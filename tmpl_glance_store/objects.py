@@ -153,7 +153,9 @@ class Node(Record):
 
     ``api`` is the base URL of its API, ``swarm`` the ``host:port`` at which
     it takes peers, ``release`` the version of its software, ``fetching`` the
-    digests that it fetches right now: it is a peer for these, too.
+    digests that it fetches right now: it is a peer for these, too. ``full``
+    are those that it should hold, and has no disk to write them to: the next
+    nodes in their order hold them instead.
     """
 
     name: str
@@ -161,3 +163,4 @@ class Node(Record):
     swarm: str
     release: str
     fetching: tuple[str, ...] = ()
+    full: tuple[str, ...] = ()

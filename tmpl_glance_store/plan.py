@@ -84,7 +84,8 @@ class Observed:
     ``copies`` are the complete copies in the catalog, as digest -> locations;
     ``held`` what is on the disks of this node, as location -> digests;
     ``live`` the nodes with a lease, ``gone`` those without one for longer than
-    the rebuild delay; ``fetching`` what the other live nodes fetch right now;
+    the rebuild delay; ``fetching`` what the other live nodes fetch right now,
+    ``full`` what they have no room for, as node -> digests;
     ``low`` the locations of this node that are under their reserve;
     ``last_used`` gives seconds since the epoch; ``arrived`` the bytes that
     unfinished fetches take on this node already, as (location, digest) ->
@@ -99,6 +100,7 @@ class Observed:
     live: Set[str]
     gone: Set[str] = frozenset()
     fetching: Set[str] = frozenset()
+    full: Mapping[str, Set[str]] = dataclasses.field(default_factory=dict)
     low: Set[str] = frozenset()
     last_used: Mapping[str, float] = dataclasses.field(default_factory=dict)
     arrived: Mapping[tuple[str, str], int] = dataclasses.field(
@@ -109,10 +111,15 @@ class Observed:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to do, and what to offer to the others meanwhile."""
+    """What to do, and what the others are to know meanwhile.
+
+    ``seeds`` is what they are offered, ``full`` what they have to hold in this
+    node's place.
+    """
 
     actions: tuple[Action, ...]
     seeds: frozenset[str]
+    full: frozenset[str] = frozenset()
 
 
 def make(observed: Observed, policy: placement.Policy,
@@ -132,6 +139,7 @@ class _Planner:
         self._policy = policy
         self._everywhere = everywhere
         self._due: dict[str, int] = {}  # bytes, by location
+        self._full: set[str] = set()
         self._here: dict[str, list[str]] = {}
         for location_id, digests in sorted(observed.held.items()):
             for digest in digests:
@@ -154,7 +162,8 @@ class _Planner:
         actions += self._strangers(known)
         actions += self._let_go(surplus)
         return Plan(tuple(actions),
-                    frozenset(self._seen.fetching & self._here.keys()))
+                    frozenset(self._seen.fetching & self._here.keys()),
+                    frozenset(self._full))
 
     def _arriving_first(self) -> list[objects.TemplateRecord]:
         """Return the templates: what has begun keeps its room."""
@@ -164,17 +173,37 @@ class _Planner:
 
     def _wanted(self, record: objects.TemplateRecord
                 ) -> list[objects.Location]:
+        """Return the targets that can take a template, or have it.
+
+        If this node would be one, and only lacks the room, that is noted.
+        """
         digest = record.template.digest
+        refused = set()
+
+        def reachable(location: objects.Location) -> bool:
+            return (location.node not in self._seen.gone
+                    and digest not in self._seen.full.get(location.node, ()))
 
         def usable(location: objects.Location) -> bool:
-            if location.node in self._seen.gone:
+            if not reachable(location):
                 return False
-            return (location.node != self._seen.node
+            if (location.node != self._seen.node
                     or digest in self._seen.held.get(location.id, ())
-                    or self._has_room(location, record.template))
+                    or self._has_room(location, record.template)):
+                return True
+            refused.add(location.id)
+            return False
 
         policy = self._everywhere if record.pinned else self._policy
-        return policy.targets(record.template.position, usable)
+        position = record.template.position
+        wanted = policy.targets(position, usable)
+        if refused and not self._is_among(wanted) and self._is_among(
+                policy.targets(position, reachable)):
+            self._full.add(digest)
+        return wanted
+
+    def _is_among(self, locations: list[objects.Location]) -> bool:
+        return any(each.node == self._seen.node for each in locations)
 
     def _has_room(self, location: objects.Location,
                   template: objects.Template) -> bool:

@@ -416,8 +416,6 @@ def test_a_target_with_another_disk_uses_that_when_one_is_full(
             for path in two.host.copies()] == [True]
 
 
-@pytest.mark.xfail(
-    strict=False, reason='a node knows of no other that its disk is full')
 def test_a_target_with_a_full_disk_is_replaced_by_the_next_node(
         cluster: Cluster,
         small_disk: Callable[[pathlib.Path, int], None]) -> None:
@@ -426,8 +424,33 @@ def test_a_target_with_a_full_disk_is_replaced_by_the_next_node(
     small_disk(full.host.paths[0], 3 * MIB)
     full.start()
     url = upload(first.host.store(), SMALL)
-    assert eventually(lambda: cluster.holders(digest_of(url))
-                      == ['n1', 'n3'], 10)
+    cluster.wait_for_holders(digest_of(url), 'n1', 'n3')
+    assert cluster.catalog.nodes()['n2'].full == (digest_of(url),)
+    assert full.host.unfinished() == []
+
+
+def test_a_read_only_target_is_replaced_by_the_next_node(
+        cluster: Cluster,
+        small_disk: Callable[[pathlib.Path, int], None]) -> None:
+    first, _ = cluster.nodes('n1', 'n3', tmpl_store_copies=2)
+    broken = cluster.node('n2', 'ssd:ssd:1000', tmpl_store_copies=2)
+    disk = broken.host.paths[0]
+    small_disk(disk, 100 * MIB)
+    broken.start()
+    before = upload(first.host.store(), SMALL[:MIB])
+    assert eventually(lambda: 'n2' in cluster.holders(digest_of(before)),
+                      LONG)
+    subprocess.run(['mount', '-o', 'remount,ro', str(disk)], check=True)
+    url = upload(first.host.store(), SMALL)
+    cluster.wait_for_holders(digest_of(url), 'n1', 'n3')
+    # What it has, it still serves.
+    assert 'n2' in cluster.holders(digest_of(before))
+    assert download(broken.host.store(), before) == SMALL[:MIB]
+    subprocess.run(['mount', '-o', 'remount,rw', str(disk)], check=True)
+    broken.kill()
+    broken.start()
+    assert eventually(lambda: 'n2' in cluster.holders(digest_of(url)), LONG)
+    assert cluster.view.disagreements() == []
 
 
 def test_a_fetch_that_nearly_fills_its_disk_is_not_given_up(

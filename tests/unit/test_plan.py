@@ -130,6 +130,29 @@ def test_a_node_without_any_room_fetches_nothing():
     assert actions('n1', has_room=lambda *_: False) == []
 
 
+def test_a_node_without_room_tells_what_it_should_hold():
+    assert plan_of('n1', has_room=lambda *_: False).full == {T}
+    assert plan_of('n1').full == set()
+    # It would not be a target anyway.
+    assert plan_of('n4', has_room=lambda *_: False).full == set()
+
+
+def test_what_has_room_on_another_disk_of_the_node_is_not_full():
+    cluster = {each.id: each for each in (
+        location('a1', 'n1'), location('a2', 'n1'))}
+    assert plan_of('n1', cluster=cluster, has_room=lambda where, size:
+                where.id != 'a1').full == set()
+
+
+def test_a_full_node_is_replaced_by_the_next_one():
+    full = {'n1': frozenset({T})}
+    assert actions('n3', recorded={'b': [T]}) == []
+    assert actions('n3', recorded={'b': [T]}, full=full) == [Fetch(T, 'c')]
+    # For other templates it counts as before.
+    assert actions('n3', recorded={'b': [T]},
+                   full={'n1': frozenset({OTHER})}) == []
+
+
 def test_a_copy_on_a_full_disk_stays_wanted_there():
     assert actions('n1', recorded={'a1': [T], 'b': [T]}, low={'a1'},
                    has_room=lambda *_: False) == []

@@ -127,6 +127,8 @@ class Reconciler:
             fetching=frozenset(
                 digest for name, node in now.nodes.items()
                 if name != self._node for digest in node.fetching),
+            full={name: frozenset(node.full)
+                  for name, node in now.nodes.items() if name != self._node},
             low=frozenset(location.record.id
                           for location in well
                           if not location.has_room(0)),
@@ -169,7 +171,7 @@ class Reconciler:
     def _has_room(self, record: objects.Location, size: int) -> bool:
         location = self._store.get(record.id)
         return (location is not None and location.is_well()
-                and location.has_room(size))
+                and location.is_writable() and location.has_room(size))
 
     # Act
 

@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 from tmpl_glance_store import exceptions
@@ -149,7 +149,7 @@ class Service:
         pause = self._interval
         try:
             todo = self._reconciler.run(refresh)
-            self._announce()
+            self._announce(todo.full)
             self._problem, self._last_pass = None, time.monotonic()
             self._metrics.passed(todo)
         except Exception as exc:
@@ -195,11 +195,11 @@ class Service:
             except exceptions.Unavailable as exc:
                 LOG.warning('The lease is not renewed: %s', exc)
 
-    def _announce(self) -> None:
+    def _announce(self, full: Set[str]) -> None:
         """Record this node, unless the catalog has just that."""
         node = objects.Node(
             self._node, self.api_url, self._swarm_endpoint, self._release,
-            tuple(sorted(self._transfers.digests)))
+            tuple(sorted(self._transfers.digests)), tuple(sorted(full)))
         if self._lease is not None and node == self._announced:
             return
         try:

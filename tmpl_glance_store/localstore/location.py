@@ -90,6 +90,10 @@ class LocalLocation:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
             os.unlink(path)
 
+    def is_writable(self) -> bool:
+        """Tell whether the file system, and its rights, let us write."""
+        return os.access(self.paths.incoming, os.W_OK | os.X_OK)
+
     def has_room(self, size: int) -> bool:
         """Tell whether *size* more bytes leave the reserve untouched."""
         try:
