@@ -9,28 +9,31 @@ APT_GET := $(if $(filter-out 0,$(shell id -u)),sudo) \
     env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300
 apt_install = { $(APT_GET) update; \
     $(APT_GET) install -y --no-install-recommends $(1); }
+# $(call install_packages,profiles of bindep.txt)
+install_packages = missing=$$($(VENV)/bin/bindep -b $(1)) || { \
+    echo "==> Installing with apt:" $$missing; \
+    $(call apt_install,$$missing); \
+}
 SAY := @printf '==> %s\n'
 
-.PHONY: demo test system clean
+.PHONY: demo test clean
 
-# KEEP=1 keeps Glance up at the end: make exports what its command line sets.
+# KEEP=1 keeps Glance up at the end, CATALOG=etcd has the cluster meet in a real
+# etcd: make exports what its command line sets.
 # Not run by tox, which would cut short its cleaning up after Ctrl-C.
-demo: system
+demo: $(READY)
+	$(SAY) 'Checking the system packages of bindep.txt'
+	@$(call install_packages,demo $(CATALOG))
 	$(SAY) 'Installing Glance and its client into .tox/functional'
 	@$(TOX) run -e functional --notest
 	$(SAY) 'Running tools/demo.py'
 	@.tox/functional/bin/python tools/demo.py
 
-test: system
+test: $(READY)
+	$(SAY) 'Checking the system packages of bindep.txt'
+	@$(call install_packages,test)
 	$(SAY) 'Running style checks, unit tests and functional tests in tox'
 	@$(TOX) run -e pep8,py3,functional
-
-system: $(READY)
-	$(SAY) 'Checking the system packages of bindep.txt'
-	@missing=$$($(VENV)/bin/bindep -b test) || { \
-	    echo "==> Installing with apt:" $$missing; \
-	    $(call apt_install,$$missing); \
-	}
 
 # Debian's python3 lacks ensurepip until python3-venv is there.
 $(READY):

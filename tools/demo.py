@@ -74,6 +74,10 @@ def main() -> int:
     for each in END_SIGNALS:
         signal.signal(each, interrupt)
     screen = terminal.Terminal()
+    if os.environ.get('CATALOG', '') not in ('', *three_nodes.CATALOGS):
+        screen.title(f'CATALOG is {os.environ["CATALOG"]!r}; use '
+                     f'{" or ".join(three_nodes.CATALOGS)}.')
+        return 2
     # /var/tmp is on a disk where /tmp may be a small one in memory.
     with (tempfile.TemporaryDirectory(
             prefix='tmpl-demo-', dir=os.environ.get('TMPDIR') or '/var/tmp')

@@ -15,6 +15,9 @@ from tools import stage
 #: Bytes/s that a node may fetch: a disk of this machine is no network.
 DOWNLOAD_LIMIT = 80 * stage.MIB
 
+#: What the environment's CATALOG may be; the first is the default.
+CATALOGS = 'sqlite', 'etcd'
+
 _BAR = 30
 _PATIENCE = 120  # seconds for anything to happen
 _LOOK = 0.2  # seconds between two looks at the nodes
@@ -84,7 +87,7 @@ class ThreeNodes:
 
     def _start_catalog(self) -> str:
         """Return the URL of a new catalog."""
-        if os.environ.get('CATALOG', 'sqlite') != 'etcd':
+        if os.environ.get('CATALOG') != 'etcd':
             url = f'sqlite:///{self._root}/catalog.sqlite'
         else:
             url = self._cleanup.enter_context(
