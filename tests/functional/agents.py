@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
+from tests.functional import netns
 from tests.functional.certificates import Authority
 from tests.functional.etcd import eventually
 from tests.host import CLUSTER
@@ -44,10 +45,13 @@ class Agent:
 
     :param host: the node's disks and its options
     :param settings: what only the agent reads
+    :param machine: where it runs; here unless given
     """
 
-    def __init__(self, host: Host, settings: dict[str, Any]) -> None:
+    def __init__(self, host: Host, settings: dict[str, Any],
+                 machine: netns.Machine | None = None) -> None:
         self.host = host
+        self._machine = machine
         self.settings = settings
         self.name = host.settings['tmpl_store_node']
         self.config = host.root / 'agent.conf'
@@ -63,11 +67,13 @@ class Agent:
         """Start the process; do not wait. From the main thread only."""
         self.write_config()
         self._seen = self.log.stat().st_size
+        program = [command('tmpl-agent'), '--config-file', str(self.config)]
+        if self._machine is not None:
+            program = self._machine.command(*program)
         with self.log.open('ab') as log:
             # setpriv: should we be killed, it dies too.
             self._process = subprocess.Popen(
-                ['setpriv', '--pdeathsig', 'KILL', command('tmpl-agent'),
-                 '--config-file', str(self.config)],
+                ['setpriv', '--pdeathsig', 'KILL', *program],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
         return self
@@ -233,14 +239,17 @@ class Cluster:
             self._catalog.close()
 
     def node(self, name: str, *locations: str,
-             authority: Authority | None = None, **settings: Any) -> Agent:
+             authority: Authority | None = None,
+             machine: netns.Machine | None = None, **settings: Any) -> Agent:
         """Return a new node whose agent does not run.
 
         :param locations: as :class:`Host` takes them; default: one SSD
         :param authority: if not the cluster's
+        :param machine: where the agent runs; here unless given
         :param settings: more options, of the store or of the agent
         """
-        address = f'127.0.0.{len(self.agents) + 2}'
+        address = (machine.address if machine
+                   else f'127.0.0.{len(self.agents) + 2}')
         every = {'tmpl_store_agent_host': address, 'tmpl_store_api_port': 0,
                  'tmpl_store_swarm_port': 0, **self._settings, **settings}
         authority = authority or self.authority
@@ -254,7 +263,7 @@ class Cluster:
             **{key: value for key, value in every.items() if key in names}})
         host.catalog_url = self.catalog_url
         agent = Agent(host, {key: value for key, value in every.items()
-                             if key not in names})
+                             if key not in names}, machine)
         self.agents.append(agent)
         return agent
 

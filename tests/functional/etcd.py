@@ -18,6 +18,7 @@ from typing import Any, Self
 import etcd3gw
 import requests
 
+from tests.functional import netns
 from tests.functional.certificates import Authority
 
 #: Seconds until a started etcd must answer, and a stopped one be gone.
@@ -33,24 +34,28 @@ class Member:
     """One etcd process, and its data below *root*.
 
     :param authority: whose clients alone may connect, over TLS
+    :param machine: where it runs; here, on loopback, unless given
     """
 
     def __init__(self, root: pathlib.Path, name: str,
                  authority: Authority | None,
-                 options: Sequence[str] = ()) -> None:
+                 options: Sequence[str] = (),
+                 machine: netns.Machine | None = None) -> None:
         self.name = name
         self.log = root / f'{name}.log'
         self._data = root / name
         self._options = options
         self._port, peer_port = free_port(), free_port()
+        self._machine = machine
+        self._address = machine.address if machine else '127.0.0.1'
         self.peer_url = f'http://127.0.0.1:{peer_port}'
         self._scheme = 'https' if authority else 'http'
-        self.url = f'{self._scheme}://127.0.0.1:{self._port}'
+        self.url = f'{self._scheme}://{self.host}'
         self._session = requests.Session()
         self._session.trust_env = False
         self._tls: list[str] = []
         if authority:
-            files = authority.node(f'{root.name}-{name}', '127.0.0.1')
+            files = authority.node(f'{root.name}-{name}', self._address)
             self._session.verify = files.ca
             self._session.cert = files.certificate, files.key
             # etcd's gateway is a client of etcd, with the same certificate.
@@ -62,7 +67,7 @@ class Member:
     @property
     def host(self) -> str:
         """Host and port, as in the catalog's URL."""
-        return f'127.0.0.1:{self._port}'
+        return f'{self._address}:{self._port}'
 
     @property
     def running(self) -> bool:
@@ -73,7 +78,7 @@ class Member:
     def client(self) -> etcd3gw.Etcd3Client:
         """A plain client, for what the catalog has no use for."""
         client = etcd3gw.Etcd3Client(
-            '127.0.0.1', self._port, self._scheme, api_path='/v3/',
+            self._address, self._port, self._scheme, api_path='/v3/',
             timeout=START_DEADLINE)
         client.session = self._session
         return client
@@ -83,10 +88,11 @@ class Member:
 
         :param cluster: all members, as for ``--initial-cluster``
         """
+        run = self._machine.command if self._machine else _here
         with self.log.open('ab') as log:
             # setpriv: should we be killed, it dies too.
             self._process = subprocess.Popen(
-                ['setpriv', '--pdeathsig', 'KILL', 'etcd',
+                ['setpriv', '--pdeathsig', 'KILL', *run('etcd'),
                  '--name', self.name, '--data-dir', str(self._data),
                  '--listen-client-urls', self.url,
                  '--advertise-client-urls', self.url,
@@ -168,14 +174,16 @@ class Etcd:
 
     :param authority: speak TLS, to its clients only
     :param options: more options of every member
+    :param machine: where it runs; here, on loopback, unless given
     """
 
     def __init__(self, root: pathlib.Path, size: int = 1, *,
                  authority: Authority | None = None,
-                 options: Sequence[str] = ()) -> None:
+                 options: Sequence[str] = (),
+                 machine: netns.Machine | None = None) -> None:
         root.mkdir(exist_ok=True)
         self._scheme = 'https' if authority else 'http'
-        self.members = [Member(root, f'etcd{n}', authority, options)
+        self.members = [Member(root, f'etcd{n}', authority, options, machine)
                         for n in range(size)]
 
     @property
@@ -222,6 +230,10 @@ class Etcd:
     def _close(self) -> None:
         for member in self.members:
             member.close()
+
+
+def _here(*arguments: str) -> list[str]:
+    return [*arguments]
 
 
 def free_port() -> int:

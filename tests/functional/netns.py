@@ -34,11 +34,14 @@ class Machine:
         self.address = address
         self._port = port
 
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line that runs a program on this machine."""
+        return ['ip', 'netns', 'exec', self.namespace, *arguments]
+
     def popen(self, arguments: list[str],
               **options: Any) -> subprocess.Popen[Any]:
         """Start a program on this machine."""
-        return subprocess.Popen(
-            ['ip', 'netns', 'exec', self.namespace, *arguments], **options)
+        return subprocess.Popen(self.command(*arguments), **options)
 
     def unplug(self) -> None:
         """Pull the cable."""
@@ -70,6 +73,11 @@ class Network:
         for machine in self._machines:
             _run('ip', 'netns', 'delete', machine.namespace, check=False)
         _run('ip', 'link', 'delete', self._name, check=False)
+
+    def join(self) -> None:
+        """Let this machine be on the switch as well, as a client."""
+        _run('ip', 'address', 'add', f'{_SUBNET[-2]}/{_SUBNET.prefixlen}',
+             'dev', self._name)
 
     def add_machine(self, rate: str | None = None) -> Machine:
         """Return a new machine; its link has *rate* in both directions.

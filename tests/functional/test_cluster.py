@@ -21,6 +21,7 @@ from glance_store import exceptions as glance_exceptions
 
 from tests import host as hosts
 from tests.functional import agents
+from tests.functional import netns
 from tests.functional.agents import LONG
 from tests.functional.agents import Agent
 from tests.functional.agents import Cluster
@@ -465,6 +466,59 @@ def test_a_fetch_that_nearly_fills_its_disk_is_not_given_up(
     cluster.wait_for_holders(digest_of(url), 'n1', 'n2')
     assert tight.metric('agent_passes_total') < 100
     cluster.wait_until_whole()
+
+
+# A partition
+
+
+@pytest.mark.skipif(not netns.available(), reason='needs root and tc')
+def test_a_partition_for_longer_than_the_lease_heals(
+        tmp_path: pathlib.Path) -> None:
+    """etcd and three nodes on one side, a node with a copy on the other."""
+    with contextlib.ExitStack() as stack:
+        network = stack.enter_context(netns.Network())
+        network.join()
+        machines = [network.add_machine() for _ in range(5)]
+        etcd = stack.enter_context(Etcd(tmp_path / 'etcd',
+                                        machine=machines[0]))
+        cluster = stack.enter_context(Cluster(
+            tmp_path, etcd.url, Authority(tmp_path / 'ca'),
+            tmpl_store_copies=2, tmpl_store_rebuild_delay=2))
+        # Weights decide: n1 and n2 hold all that there is.
+        nodes = [cluster.node(f'n{number}', f'ssd:ssd:{weight}',
+                              machine=machine).start()
+                 for number, weight, machine in zip(
+                     (1, 2, 3, 4), (10 ** 6, 10 ** 6, 1, 1), machines[1:],
+                     strict=True)]
+        near, far = nodes[0], nodes[1]
+        store = near.host.store()
+        kept, gone = upload(store, SMALL), upload(store, SMALL[:MIB])
+        for url in kept, gone:
+            cluster.wait_for_holders(digest_of(url), 'n1', 'n2')
+        cluster.wait_until_whole()
+
+        machines[2].unplug()
+        assert eventually(lambda: 'n2' not in cluster.catalog.nodes(), LONG)
+        delete(store, gone)
+        late = upload(store, LARGE)
+        assert eventually(lambda: all(  # somebody stands in
+            len({*cluster.holders(digest_of(url))} - {'n2'}) == 2
+            for url in (kept, late)), LONG)
+        # The other side has heard of nothing, and takes nothing away.
+        assert far.running
+        assert len(far.host.copies()) == 2
+
+        machines[2].plug()
+        cluster.wait_for_holders(digest_of(gone))
+        assert eventually(lambda: {'n1', 'n2'} <= {
+            *cluster.holders(digest_of(late))}, LONG)
+        cluster.wait_until_whole()
+        assert far.host.copies(digest_of(gone)) == []
+        assert download(far.host.store(), late) == LARGE
+        delete(store, kept)
+        delete(store, late)
+        cluster.wait_until_clean()
+        show(cluster)
 
 
 # Without the catalog
