@@ -42,8 +42,12 @@ def build_repository(options: opts.Options,
 
 
 def build_agent(options: opts.Options,
-                agent_options: opts.AgentOptions) -> 'service.Service':
+                agent_options: opts.AgentOptions,
+                nova_options: opts.NovaOptions | None = None
+                ) -> 'service.Service':
     """Return the agent that the options describe, not running yet.
+
+    :param nova_options: on a compute node
 
     :raises BadConfiguration: if they contradict each other, or an address
         cannot be used
@@ -51,10 +55,12 @@ def build_agent(options: opts.Options,
     # Here, not at the top: glance-api has no libtorrent and no cheroot.
     import prometheus_client
 
+    from tmpl_glance_store import imagecache
     from tmpl_glance_store import swarm as swarm_package
     from tmpl_glance_store.agent import api
     from tmpl_glance_store.agent import listener
     from tmpl_glance_store.agent import metrics
+    from tmpl_glance_store.agent import publisher
     from tmpl_glance_store.agent import reconciler
     from tmpl_glance_store.agent import scrubber
     from tmpl_glance_store.agent import service
@@ -75,6 +81,10 @@ def build_agent(options: opts.Options,
     registry = prometheus_client.CollectorRegistry()
     counted = metrics.AgentMetrics(registry, lambda: len(moving))
     api_counted = metrics.ApiMetrics(registry)
+    cache = (imagecache.ImageCache(nova_options, ended=wake.set)
+             if nova_options else None)
+    if cache is not None:
+        counted.show_base_files(imagecache.STATES, cache.count)
 
     def make_api(agent: service.Service) -> listener.Listener:
         return listener.Listener(
@@ -93,7 +103,10 @@ def build_agent(options: opts.Options,
         reconciler=reconciler.Reconciler(
             node=options.node, rebuild_delay=agent_options.rebuild_delay,
             limit=agent_options.transfers, repository=repo, view=view,
-            swarm=swarm, transfers=moving, everywhere=functools.partial(
+            swarm=swarm, transfers=moving,
+            publisher=(publisher.Publisher(cache, repo.catalog, moving)
+                       if cache else None),
+            everywhere=functools.partial(
                 build_policy, dataclasses.replace(options,
                                                   placement='all_nodes'))),
         scrubber=scrubber.Scrubber(
@@ -102,8 +115,10 @@ def build_agent(options: opts.Options,
             rate=agent_options.scrub_rate, period=agent_options.scrub_period,
             on_proved=counted.scrubbed.inc,
             on_bad=lambda digest: (counted.quarantined.inc(),
-                                   wake.set(refresh=True))),
-        metrics=counted, swarm_host=agent_options.host, make_api=make_api)
+                                   wake.set(refresh=True)),
+            files=cache.due if cache else lambda period: ()),
+        metrics=counted, image_cache=cache,
+        swarm_host=agent_options.host, make_api=make_api)
 
 
 def build_catalog(options: opts.Options) -> catalog.Catalog:

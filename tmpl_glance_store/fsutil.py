@@ -230,7 +230,7 @@ def copy_file(source: int, target: int) -> bool:
     :returns: whether the extents are shared, so that no byte was copied
     """
     try:
-        fcntl.ioctl(target, _FICLONE, source)
+        share_extents(source, target)
         return True
     except OSError as exc:
         if exc.errno in NO_SPACE_ERRNOS:
@@ -240,6 +240,14 @@ def copy_file(source: int, target: int) -> bool:
     for start, end in data_extents(source, size):
         _copy_range(source, target, start, end)
     return False
+
+
+def share_extents(source: int, target: int) -> None:
+    """Let one file have the bytes of another without a copy (``FICLONE``).
+
+    :raises OSError: if the file system cannot, or has no room
+    """
+    fcntl.ioctl(target, _FICLONE, source)
 
 
 def data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:

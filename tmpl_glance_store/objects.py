@@ -138,6 +138,8 @@ class Copy(Record):
 
     ``complete`` is False while a writer intends to place the copy: what a
     crash leaves behind can then be told from what the catalog has lost.
+    ``published`` are the images whose base files its node has made from it,
+    ``refused`` says why its node must not make any.
     """
 
     digest: str
@@ -145,6 +147,7 @@ class Copy(Record):
     complete: bool
     verified_at: float | None = None
     published: tuple[str, ...] = ()
+    refused: str = ''
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import dataclasses
 import grp
 import itertools
 import os
+import pwd
 import re
 import socket
 from typing import Any
@@ -204,6 +205,106 @@ A week finds a rotten copy while other nodes still have good ones.
 """),
 ]
 
+#: How a base file is made from a copy; ``auto`` takes the first that works.
+PUBLISH_MODES = ('auto', 'reflink', 'hardlink', 'symlink', 'copy', 'off')
+
+#: Of ``tmpl-agent`` on a compute node, in the group ``[nova]``.
+NOVA_OPTS = [
+    cfg.StrOpt('nova_config_file', help="""
+Path of this node's nova.conf.
+
+What is not set here is then read from there: ``instances_path``,
+``[image_cache] subdirectory_name`` and ``force_raw_images``.
+"""),
+    cfg.StrOpt('instances_path', help="""
+Nova's directory of instances, as ``instances_path`` in nova.conf.
+
+Templates that this node holds appear in the image cache below it, so that
+Nova makes linked clones without a download. Unless this or
+``nova_config_file`` is set, nothing is published.
+"""),
+    cfg.StrOpt('image_cache_subdirectory_name', help="""
+Nova's directory of base files within ``instances_path``, as
+``[image_cache] subdirectory_name`` in nova.conf. Default: ``_base``.
+"""),
+    cfg.StrOpt('publish', default=AUTO, choices=PUBLISH_MODES, help="""
+How a base file is made from a copy.
+
+``auto``: the first that works of reflink (XFS, btrfs), hard link and symbolic
+link; none of them copies a byte. A reflink is the best: libvirt gives base
+files to the hypervisor's user, and a link shares its owner with the copy. Put
+a location and ``instances_path`` on one file system to have it. ``copy``
+takes the space a second time. ``off`` publishes nothing.
+"""),
+    cfg.BoolOpt('force_raw', help="""
+Whether base files are raw, as ``force_raw_images`` in nova.conf.
+
+A template in another format is converted once on each node. Default: True, as
+Nova's.
+"""),
+    cfg.IntOpt('touch_interval', default=3600, min=1, help="""
+Seconds between two touches of a base file whose image lives.
+
+Nova removes base files that were not touched for longer than
+``[image_cache] remove_unused_original_minimum_age_seconds``, 24 hours by
+default: stay well below that.
+"""),
+    cfg.IntOpt('lock_timeout', default=120, min=0, help="""
+Seconds for which boots wait for a template that is on its way to this node.
+
+Meanwhile the agent holds Nova's lock of the base file, so that 50 boots cause
+one transfer. When the time is over, or the transfer fails, Nova downloads the
+image from Glance as usual. 0: boots never wait.
+"""),
+    cfg.IntOpt('convert_concurrency', default=1, min=1, max=64, help="""
+Templates that are converted to raw, or copied, at a time.
+"""),
+    cfg.IntOpt('max_virtual_size', default=16384, min=1, help="""
+Size in GiB of the largest disk that a template may describe.
+
+A header can ask for any size. Larger ones are left to Nova.
+"""),
+    cfg.StrOpt('user', help="""
+User, by name or number, that nova-compute runs as.
+
+It owns the base and lock files that the agent makes, as far as the agent may
+give them away. Default: the owner of ``instances_path``.
+"""),
+    cfg.StrOpt('group', help="""
+Group, by name or number, that nova-compute runs in. The agent's user has to
+be in it. Default: the group of ``instances_path``.
+"""),
+    cfg.StrOpt('hypervisor_user', help="""
+User, by name or number, that guests run as. Before a template is published
+by a link, the agent makes sure that this user can reach it. Default:
+``libvirt-qemu`` or ``qemu``, whichever this node has.
+"""),
+    cfg.StrOpt('mode', default='0644', help="""
+Mode of reflinks and copies, octal. Everybody must be able to read them:
+libvirt changes the owner of a base file for good, and the next reader has no
+other right. Links keep the mode of the copy, 0444.
+"""),
+    cfg.BoolOpt('keep_original', default=True, help="""
+Whether a template stays as it was uploaded when every base file of it on this
+node is a raw conversion. If not, a copy that the placement does not ask for
+goes as soon as they are published.
+"""),
+    cfg.BoolOpt('fetch_on_boot', default=False, help="""
+Whether a template that Nova begins to download from Glance is also brought
+into a location of this node, as a cache: the next one that needs it finds it
+here. It goes when space is short.
+"""),
+]
+
+#: What is read from nova.conf, as Nova spells it; see nova/conf/.
+_NOVAS_OWN = {
+    'DEFAULT': [
+        cfg.StrOpt('state_path', default='/var/lib/nova'),
+        cfg.StrOpt('instances_path', default='$state_path/instances'),
+        cfg.BoolOpt('force_raw_images', default=True)],
+    'image_cache': [cfg.StrOpt('subdirectory_name', default='_base')]}
+
+
 @dataclasses.dataclass(frozen=True)
 class LocationSpec:
     """One value of ``tmpl_store_locations``; ``weight`` in GiB or None."""
@@ -276,6 +377,29 @@ class AgentOptions:
     scrub_period: int
 
 
+@dataclasses.dataclass(frozen=True)
+class NovaOptions:
+    """Where and how the agent publishes; ``max_virtual_size`` in bytes.
+
+    ``user``, ``group`` and ``hypervisor_user`` are numbers; None: as found.
+    """
+
+    instances_path: str
+    base_directory: str
+    publish: str
+    force_raw: bool
+    touch_interval: int
+    lock_timeout: int
+    convert_concurrency: int
+    max_virtual_size: int
+    user: int | None
+    group: int | None
+    hypervisor_user: int | None
+    mode: int
+    keep_original: bool
+    fetch_on_boot: bool
+
+
 def read(conf: Any, default_cluster: str = DEFAULT_CLUSTER) -> Options:
     """Return the checked options of the option group *conf*.
 
@@ -322,6 +446,84 @@ def read_agent(conf: Any) -> AgentOptions:
         raise exceptions.BadConfiguration(str(exc)) from exc
 
 
+def read_nova(conf: Any) -> NovaOptions | None:
+    """Return the checked options of publishing; None if it is off.
+
+    :param conf: the option group ``[nova]``
+    :raises BadConfiguration: if a value makes no sense
+    """
+    try:
+        theirs = _read_nova_conf(conf.nova_config_file)
+        instances_path = conf.instances_path or theirs.get('instances_path')
+        if conf.publish == 'off' or not instances_path:
+            return None
+        if not os.path.isabs(instances_path):
+            raise exceptions.BadConfiguration(
+                f'[nova] instances_path: {instances_path!r} is not absolute')
+        force_raw = conf.force_raw
+        if force_raw is None:
+            force_raw = theirs.get('force_raw', True)
+        return NovaOptions(
+            instances_path=instances_path,
+            base_directory=os.path.join(instances_path, _subdirectory(
+                conf.image_cache_subdirectory_name
+                or theirs.get('subdirectory', '_base'))),
+            publish=conf.publish, force_raw=force_raw,
+            touch_interval=conf.touch_interval,
+            lock_timeout=conf.lock_timeout,
+            convert_concurrency=conf.convert_concurrency,
+            max_virtual_size=conf.max_virtual_size << 30,
+            user=_user('user', conf.user),
+            group=_group(conf.group, '[nova] group'),
+            hypervisor_user=_user('hypervisor_user', conf.hypervisor_user),
+            mode=_readable(conf.mode), keep_original=conf.keep_original,
+            fetch_on_boot=conf.fetch_on_boot)
+    except (cfg.Error, ValueError) as exc:
+        raise exceptions.BadConfiguration(f'[nova] {exc}') from exc
+
+
+def _read_nova_conf(path: str | None) -> dict[str, Any]:
+    """Return what nova.conf says of its image cache; nothing without it."""
+    if not path:
+        return {}
+    conf = cfg.ConfigOpts()
+    for group, options in _NOVAS_OWN.items():
+        conf.register_opts(options, group=group)
+    conf([], project='nova', default_config_files=[path],
+         default_config_dirs=[])
+    return {'instances_path': conf.instances_path,
+            'force_raw': conf.force_raw_images,
+            'subdirectory': conf.image_cache.subdirectory_name}
+
+
+def _subdirectory(name: str) -> str:
+    if os.path.basename(name) != name or name in ('.', '..'):
+        raise exceptions.BadConfiguration(
+            f'[nova] image_cache_subdirectory_name: {name!r} is not the name '
+            f'of a directory')
+    return name
+
+
+def _readable(text: str) -> int:
+    mode = int(text, 8) if re.fullmatch('0?[0-7]{3}', text) else 0
+    if mode & 0o444 != 0o444 or mode & 0o133:
+        raise exceptions.BadConfiguration(
+            f'[nova] mode: {text!r} is not an octal mode with which everybody '
+            f'can read a base file and only its owner can write, such as '
+            f'0644 or 0444')
+    return mode
+
+
+def _user(option: str, text: str | None) -> int | None:
+    if not text:
+        return None
+    try:
+        return int(text) if text.isdigit() else pwd.getpwnam(text).pw_uid
+    except KeyError:
+        raise exceptions.BadConfiguration(
+            f'[nova] {option}: no user {text!r} on this host') from None
+
+
 def _name(option: str, pattern: re.Pattern[str], value: str) -> str:
     value = value.lower()
     if not pattern.fullmatch(value):
@@ -366,16 +568,17 @@ def _mode(text: str) -> int:
     return mode
 
 
-def _group(text: str | None) -> int | None:
+def _group(text: str | None,
+           option: str = 'tmpl_store_group') -> int | None:
     if not text:
         return None
     try:
         return int(text) if text.isdigit() else grp.getgrnam(text).gr_gid
     except KeyError:
         raise exceptions.BadConfiguration(
-            f'tmpl_store_group: no group {text!r} on this host') from None
+            f'{option}: no group {text!r} on this host') from None
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """Return the options for oslo-config-generator."""
-    return [('tmpl', STORE_OPTS + AGENT_OPTS)]
+    return [('tmpl', STORE_OPTS + AGENT_OPTS), ('nova', NOVA_OPTS)]

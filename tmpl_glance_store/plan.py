@@ -87,6 +87,8 @@ class Observed:
     the rebuild delay; ``fetching`` what the other live nodes fetch right now,
     ``full`` what they have no room for, as node -> digests;
     ``low`` the locations of this node that are under their reserve;
+    ``wished`` are the templates that Nova fetches to this node right now,
+    ``spare`` those whose copies here nothing needs but the placement;
     ``last_used`` gives seconds since the epoch; ``arrived`` the bytes that
     unfinished fetches take on this node already, as (location, digest) ->
     bytes; ``has_room`` tells whether a location can take so many more.
@@ -102,6 +104,8 @@ class Observed:
     fetching: Set[str] = frozenset()
     full: Mapping[str, Set[str]] = dataclasses.field(default_factory=dict)
     low: Set[str] = frozenset()
+    wished: Set[str] = frozenset()
+    spare: Set[str] = frozenset()
     last_used: Mapping[str, float] = dataclasses.field(default_factory=dict)
     arrived: Mapping[tuple[str, str], int] = dataclasses.field(
         default_factory=dict)
@@ -157,7 +161,8 @@ class _Planner:
             actions += self._agree(record.template.digest)
             if record.images or record.pinned:
                 wanted = self._wanted(record)
-                actions += self._fill(record.template, wanted)
+                actions += (self._fill(record.template, wanted)
+                            or self._cache(record.template, wanted))
                 surplus += self._surplus(record.template.digest, wanted)
         actions += self._strangers(known)
         actions += self._let_go(surplus)
@@ -237,6 +242,25 @@ class _Planner:
             return [Fetch(template.digest, location.id)]
         return []
 
+    def _cache(self, template: objects.Template,
+               wanted: list[objects.Location]) -> list[Action]:
+        """Bring a copy here although others are to hold it: Nova wants it."""
+        if (template.digest not in self._seen.wished
+                or template.digest in self._here or self._is_among(wanted)):
+            return []
+        best_first = sorted(self._seen.locations.values(), key=lambda each: (
+            each.tier != objects.SSD, -each.weight, each.id))
+        for location in best_first:
+            if (location.node == self._seen.node
+                    and location.state == objects.ACTIVE
+                    and location.tier != objects.STAGING
+                    and self._has_room(location, template)):
+                self._due[location.id] = (self._due.get(location.id, 0)
+                                          + self._missing(location.id,
+                                                          template))
+                return [Fetch(template.digest, location.id)]
+        return []
+
     def _surplus(self, digest: str,
                  wanted: list[objects.Location]) -> list[Release]:
         """Return the releases of copies here that the targets make spare."""
@@ -254,7 +278,8 @@ class _Planner:
         """Choose the surplus copies that go: a cache costs nothing else."""
         by_use = sorted(surplus, key=lambda each: (
             self._seen.last_used.get(each.digest, 0.0), each.digest))
-        return [each for each in by_use if self._must_go(each.location_id)]
+        return [each for each in by_use if self._must_go(each.location_id)
+                or each.digest in self._seen.spare]
 
     def _must_go(self, location_id: str) -> bool:
         location = self._seen.locations.get(location_id)

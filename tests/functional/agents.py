@@ -45,14 +45,20 @@ class Agent:
 
     :param host: the node's disks and its options
     :param settings: what only the agent reads
+    :param nova: its options of the group [nova]
     :param machine: where it runs; here unless given
+    :param prefix: command that runs it, for example as another user
     """
 
     def __init__(self, host: Host, settings: dict[str, Any],
-                 machine: netns.Machine | None = None) -> None:
+                 machine: netns.Machine | None = None,
+                 nova: dict[str, Any] | None = None,
+                 prefix: tuple[str, ...] = ()) -> None:
         self.host = host
         self._machine = machine
         self.settings = settings
+        self.nova = nova or {}
+        self._prefix = prefix
         self.name = host.settings['tmpl_store_node']
         self.config = host.root / 'agent.conf'
         self.log = host.root / 'agent.log'
@@ -67,7 +73,7 @@ class Agent:
         """Start the process; do not wait. From the main thread only."""
         self.write_config()
         self._seen = self.log.stat().st_size
-        program = [command('tmpl-agent'), '--config-file', str(self.config)]
+        program = [*self._prefix, command('tmpl-agent'), '--config-file', str(self.config)]
         if self._machine is not None:
             program = self._machine.command(*program)
         with self.log.open('ab') as log:
@@ -132,10 +138,14 @@ class Agent:
 
     def write_config(self) -> None:
         """Write the configuration file as it should be now."""
-        lines = ['[tmpl]']
-        for name, value in {**self.host.settings, **self.settings}.items():
-            values = value if isinstance(value, list) else [value]
-            lines += [f'{name} = {each}' for each in values]
+        lines = []
+        for group, options in (
+                ('tmpl', {**self.host.settings, **self.settings}),
+                ('nova', self.nova)):
+            lines.append(f'[{group}]')
+            for name, value in options.items():
+                values = value if isinstance(value, list) else [value]
+                lines += [f'{name} = {each}' for each in values]
         # Whole or not at all: a running agent may be reading it.
         new = self.config.with_suffix('.new')
         new.write_text('\n'.join(lines) + '\n')
@@ -240,12 +250,16 @@ class Cluster:
 
     def node(self, name: str, *locations: str,
              authority: Authority | None = None,
-             machine: netns.Machine | None = None, **settings: Any) -> Agent:
+             machine: netns.Machine | None = None,
+             nova: dict[str, Any] | None = None,
+             prefix: tuple[str, ...] = (), **settings: Any) -> Agent:
         """Return a new node whose agent does not run.
 
         :param locations: as :class:`Host` takes them; default: one SSD
         :param authority: if not the cluster's
         :param machine: where the agent runs; here unless given
+        :param nova: options of the group [nova]
+        :param prefix: command that runs the agent
         :param settings: more options, of the store or of the agent
         """
         address = (machine.address if machine
@@ -263,7 +277,8 @@ class Cluster:
             **{key: value for key, value in every.items() if key in names}})
         host.catalog_url = self.catalog_url
         agent = Agent(host, {key: value for key, value in every.items()
-                             if key not in names}, machine)
+                             if key not in names}, machine, nova,
+                      prefix)
         self.agents.append(agent)
         return agent
 

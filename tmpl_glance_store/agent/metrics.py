@@ -1,6 +1,7 @@
 """What an agent counts, for Prometheus."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 
 import prometheus_client
 
@@ -52,10 +53,21 @@ class AgentMetrics:
         self.quarantined = prometheus_client.Counter(
             'tmpl_agent_quarantined', 'Copies that failed their proof.',
             registry=registry)
+        self._base_files = prometheus_client.Gauge(
+            'tmpl_agent_base_files', 'Images of templates here, by what '
+            'became of them in the image cache of Nova.', ('state',),
+            registry=registry)
         running = prometheus_client.Gauge(
             'tmpl_agent_transfers', 'Fetches in progress.',
             registry=registry)
         running.set_function(transfers)
+
+    def show_base_files(self, states: Iterable[str],
+                        count: Callable[[str], int]) -> None:
+        """Show how many images are in each of *states*."""
+        for state in states:
+            self._base_files.labels(state).set_function(
+                functools.partial(count, state))
 
     def passed(self, todo: plan.Plan) -> None:
         """Count a pass and what it did."""

@@ -11,6 +11,7 @@ from tmpl_glance_store import objects
 from tmpl_glance_store import plan
 from tmpl_glance_store import repository
 from tmpl_glance_store import swarm as swarm_package
+from tmpl_glance_store.agent import publisher
 from tmpl_glance_store.agent import transfers
 from tmpl_glance_store.catalog import view as catalog_view
 from tmpl_glance_store.catalog.view import Snapshot
@@ -32,6 +33,7 @@ class Reconciler:
         are made elsewhere
     :param limit: fetches at a time
     :param everywhere: builds the policy of pinned templates
+    :param publisher: of a compute node
     """
 
     def __init__(self, *, node: str, rebuild_delay: float, limit: int,
@@ -41,6 +43,7 @@ class Reconciler:
                  transfers: transfers.Transfers,
                  everywhere: Callable[[list[objects.Location]],
                                       placement.Policy],
+                 publisher: publisher.Publisher | None = None,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self._node = node
         self._rebuild_delay = rebuild_delay
@@ -53,6 +56,7 @@ class Reconciler:
         self._swarm = swarm
         self._transfers = transfers
         self._everywhere = everywhere
+        self._publisher = publisher
         self._clock = clock
         self._snapshot: Snapshot | None = None
         self._away_since: dict[str, float] = {}
@@ -71,7 +75,8 @@ class Reconciler:
         if refresh or self._snapshot is None:
             self._snapshot = None
             self._snapshot = self._look()
-        for digest, error in self._transfers.reap():
+        failed = self._transfers.reap()
+        for digest, error in failed:
             self._not_before[digest] = self._clock() + _RETRY
             LOG.info('The fetch of %s is tried again: %s', digest, error)
         seen = self._observe(self._snapshot)
@@ -79,6 +84,9 @@ class Reconciler:
         todo = plan.make(seen, self._repository.policy_of(locations),
                          self._everywhere(locations))
         self._act(todo, self._snapshot)
+        if self._publisher is not None:
+            self._publisher.run(self._snapshot, self._well(),
+                                {digest for digest, _ in failed})
         return todo
 
     def status(self) -> list[dict[str, Any]]:
@@ -132,6 +140,10 @@ class Reconciler:
             low=frozenset(location.record.id
                           for location in well
                           if not location.has_room(0)),
+            wished=(self._publisher.wished(now, held)
+                    if self._publisher else frozenset()),
+            spare=(self._publisher.spare()
+                   if self._publisher else frozenset()),
             last_used=self._last_used(well),
             arrived={(location.record.id, digest): _bytes_on_disk(
                 location.paths.fetch(digest)) for location in well
@@ -160,8 +172,11 @@ class Reconciler:
         times += self._not_before.values()
         if len(self._transfers):
             times.append(moment + _RECONNECT)
-        later = [each - moment for each in times if each > moment]
-        return min(later, default=None)
+        if self._publisher is not None:
+            later = self._publisher.next_change()
+            times += [] if later is None else [moment + later]
+        return min((each - moment for each in times if each > moment),
+                   default=None)
 
     @staticmethod
     def _last_used(well: list[local.LocalLocation]) -> dict[str, float]:

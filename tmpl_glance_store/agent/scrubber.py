@@ -3,12 +3,13 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog as catalog_domain
+from tmpl_glance_store.imagecache import cache as imagecache_proof
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import store as local_store
 
@@ -28,6 +29,7 @@ class Scrubber:
     :param period: seconds after which a copy is due again
     :param on_proved: told the bytes read of a good copy
     :param on_bad: told of each copy that went to quarantine
+    :param files: returns what else is to be proved: base files
     """
 
     def __init__(self, *, catalog: catalog_domain.Catalog,
@@ -36,6 +38,8 @@ class Scrubber:
                  rate: int, period: float,
                  on_proved: Callable[[int], None],
                  on_bad: Callable[[str], None],
+                 files: Callable[[float], Iterable[imagecache_proof.Proof]]
+                 = lambda period: (),
                  clock: Callable[[], float] = time.time) -> None:
         self.rate = rate
         self.period = period
@@ -44,6 +48,7 @@ class Scrubber:
         self._copies = copies
         self._on_proved = on_proved
         self._on_bad = on_bad
+        self._files = files
         self._clock = clock
         self._tried: dict[tuple[str, str], float] = {}
         self._stopped = threading.Event()
@@ -73,7 +78,7 @@ class Scrubber:
                for location in self._store.locations if location.is_well()
                for copy in self._copies_in(location) if self._is_due(copy)]
         if not due:
-            return False
+            return self._prove_file()
         _, digest, location = min(due, key=lambda each: each[:2])
         # Its record may be a moment old: it must not come again at once,
         # whatever becomes of it now.
@@ -143,13 +148,35 @@ class Scrubber:
         :raises OSError: if it cannot be read
         """
         path = location.paths.image(template.digest)
+        digest = self._digest_of(path)
+        if digest not in (None, template.digest):
+            raise exceptions.CorruptCopy(
+                f'{path}: its bytes are not those of its digest')
+        return digest is not None
+
+    def _digest_of(self, path: str) -> str | None:
+        """Return the digest of a file, None if stopped meanwhile."""
         tree = merkle.TreeHasher()
         with open(path, 'rb', buffering=0) as file:
             while data := file.read(_STEP):
                 tree.update(data)
                 if self._stopped.wait(len(data) / max(self.rate, 1)):
-                    return False
-        if tree.finish()[0].hex() != template.digest:
-            raise exceptions.CorruptCopy(
-                f'{path}: its bytes are not those of its digest')
-        return True
+                    return None
+        return tree.finish()[0].hex()
+
+    def _prove_file(self) -> bool:
+        """Prove the next base file; False if none is due."""
+        for proof in self._files(self.period):
+            if (proof.path, proof.digest) in self._tried:
+                continue
+            self._tried[proof.path, proof.digest] = self._clock()
+            try:
+                digest = self._digest_of(proof.path)
+            except OSError as exc:
+                LOG.warning('Not scrubbed: %s', exc)
+                return True
+            if digest is not None:
+                proof.tell(digest == proof.digest)
+                self._on_proved(proof.size)
+            return True
+        return False

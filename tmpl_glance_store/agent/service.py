@@ -9,6 +9,7 @@ from collections.abc import Callable, Set
 from typing import Any
 
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import imagecache
 from tmpl_glance_store import objects
 from tmpl_glance_store import opts
 from tmpl_glance_store import swarm as swarm_package
@@ -56,6 +57,7 @@ class Service:
     :param node: the name of this node
     :param lease: seconds that this node lives on without a sign of life
     :param interval: seconds between passes that nothing else has caused
+    :param image_cache: Nova's, on a compute node
     """
 
     def __init__(self, *, node: str, release: str, lease: int,
@@ -66,6 +68,7 @@ class Service:
                  reconciler: agent_reconciler.Reconciler,
                  scrubber: agent_scrubber.Scrubber,
                  metrics: agent_metrics.AgentMetrics,
+                 image_cache: imagecache.ImageCache | None,
                  swarm_host: str,
                  make_api: Callable[['Service'], agent_listener.Listener]
                  ) -> None:
@@ -81,6 +84,7 @@ class Service:
         self._reconciler = reconciler
         self._scrubber = scrubber
         self._metrics = metrics
+        self._image_cache = image_cache
         self._swarm_endpoint = f'{swarm_host}:{swarm.port}'
         self._api = make_api(self)
         self._lease: int | None = None
@@ -122,7 +126,9 @@ class Service:
         return {'node': self._node, 'release': self._release,
                 'problem': self._problem,
                 'transfers': self._transfers.status(),
-                'copies': self._reconciler.status()}
+                'copies': self._reconciler.status(),
+                'images': (self._image_cache.status()
+                           if self._image_cache else [])}
 
     def healthy(self) -> tuple[bool, str]:
         """Tell whether passes are being made, and what hinders them."""
@@ -176,6 +182,8 @@ class Service:
             try:
                 if self._view.wait(1):
                     self._wake.set(refresh=True)
+                if self._image_cache and self._image_cache.new_wishes():
+                    self._wake.set()
             except exceptions.Unavailable as exc:
                 LOG.warning('The watch broke: %s', exc)
                 self._stopped.wait(_RETRY)
@@ -215,6 +223,8 @@ class Service:
         notify('STOPPING=1')
         self._stopped.set()
         self._scrubber.stop()
+        if self._image_cache:
+            self._image_cache.close()
         # Meanwhile: a catalog that hangs must not keep the rest from ending.
         farewell = threading.Thread(target=self._leave, daemon=True)
         farewell.start()

@@ -241,6 +241,22 @@ class Catalog:
                 [self._put_copy(dataclasses.replace(
                     copy, verified_at=self._clock()))])
 
+    def published(self, digest: str, location_id: str,
+                  images: tuple[str, ...], refused: str) -> None:
+        """Record what a node has published of a copy; see ``objects.Copy``.
+
+        Nothing is written if nothing changed, or the copy is gone.
+        """
+        entry = self._store.get(self._copy_key(digest, location_id))
+        if entry is None:
+            return
+        copy = objects.Copy.from_json(entry.value)
+        now = dataclasses.replace(copy, published=images, refused=refused)
+        if now != copy:
+            self._store.commit(
+                [contract.Compare(entry.key, entry.revision)],
+                [self._put_copy(now)])
+
     def forget_copy(self, digest: str, location_id: str,
                     revision: int | None = None) -> None:
         """Remove the record of a copy that is not on disk any more.

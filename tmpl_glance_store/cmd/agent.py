@@ -37,8 +37,10 @@ def main(argv: list[str] | None = None) -> int:
          prog='tmpl-agent')
     logging.setup(conf, 'tmpl-agent')
     conf.register_opts(opts.STORE_OPTS + opts.AGENT_OPTS, group=conf.group)
+    conf.register_opts(opts.NOVA_OPTS, group='nova')
     try:
-        agent = factory.build_agent(*_options(conf))
+        agent = factory.build_agent(*_options(conf),
+                                    opts.read_nova(conf.nova))
     except exceptions.BadConfiguration as exc:
         LOG.error('tmpl-agent cannot start: %s', exc)
         print(f'tmpl-agent: {exc}', file=sys.stderr)

@@ -1,0 +1,10 @@
+"""The publisher: templates of this node appear in Nova's image cache.
+
+:class:`ImageCache` is the way in; only ``qemu_img`` runs qemu-img.
+"""
+
+from tmpl_glance_store.imagecache.cache import STATES
+from tmpl_glance_store.imagecache.cache import ImageCache
+from tmpl_glance_store.imagecache.preparation import Held
+
+__all__ = ('STATES', 'Held', 'ImageCache')

@@ -1,0 +1,560 @@
+"""The image cache as it should be: one pass over the templates of a node.
+
+Plan apart from act does not fit here: what is to be done depends on one
+``lstat`` and one lock a file, both of which Nova may change at any moment.
+"""
+
+import dataclasses
+import hashlib
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import Any
+
+from tmpl_glance_store import exceptions
+from tmpl_glance_store import opts
+from tmpl_glance_store.imagecache import conversion
+from tmpl_glance_store.imagecache import inspection
+from tmpl_glance_store.imagecache import instances
+from tmpl_glance_store.imagecache import ledger
+from tmpl_glance_store.imagecache import linking
+from tmpl_glance_store.imagecache import locks
+from tmpl_glance_store.imagecache import ownership
+from tmpl_glance_store.imagecache import preparation
+from tmpl_glance_store.imagecache.preparation import Held
+
+LOG = logging.getLogger(__name__)
+
+#: What becomes of an image on this node. ``foreign``: Nova has made the base
+#: file itself. ``waiting``: Nova holds its lock. ``failed`` is tried again,
+#: ``refused`` is not, unless something changes. ``damaged``: the base file is
+#: not what it was any more.
+ARRIVING, PREPARING, WAITING, PUBLISHED, FOREIGN, FAILED, REFUSED, DAMAGED = (
+    STATES) = ('arriving', 'preparing', 'waiting', 'published', 'foreign',
+               'failed', 'refused', 'damaged')
+
+_PART = '.part'  # Nova's download of a base file; nova/virt/images.py
+_BUSY = 2  # seconds after which Nova's lock is tried again
+_RECHECK = 60  # seconds between two attempts at what this node refuses
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What became of an image, and why."""
+
+    image_id: str
+    digest: str
+    state: str
+    reason: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Proof:
+    """A file that is due to be proved: its digest, and whom to tell."""
+
+    path: str
+    digest: str
+    size: int
+    tell: Callable[[bool], None]
+
+
+def base_name(image_id: str) -> str:
+    """Return the name of an image's base file.
+
+    Source: ``get_cache_fname`` in nova/virt/libvirt/imagecache.py.
+    """
+    return hashlib.sha1(image_id.encode(), usedforsecurity=False).hexdigest()
+
+
+class ImageCache:
+    """Publishes the templates that this node holds.
+
+    One thread calls :meth:`run`; any may call the rest.
+
+    :param ended: called when something has changed that :meth:`run` waits for
+    """
+
+    def __init__(self, options: opts.NovaOptions, ended: Callable[[], None],
+                 clock: Callable[[], float] = time.time) -> None:
+        self._options = options
+        self._directory = options.base_directory
+        self._clock = clock
+        self._owner = ownership.Ownership(options)
+        self._linker = linking.Linker(options.base_directory,
+                                      options.publish, options.mode,
+                                      self._owner)
+        self._preparation = preparation.Preparation(options, self._linker,
+                                                    ended)
+        self._locks = locks.Locks(options.instances_path, self._owner,
+                                  options.lock_timeout)
+        self._instances = instances.Instances(options.instances_path)
+        # The ledgers are also written by who proves base files.
+        self._mutex = threading.RLock()
+        self._ledgers: dict[str, ledger.Ledger] = {}
+        self._states: dict[str, State] = {}
+        self._served: set[str] = set()  # base files whose boots have waited
+        self._wishes: frozenset[str] = frozenset()
+        self._said: dict[str, str] = {}
+        self._cleaned = False
+
+    # The pass
+
+    def run(self, held: Sequence[Held],
+            arriving: Mapping[str, Collection[str]], failed: Collection[str],
+            images: Mapping[str, str], roots: Iterable[str]) -> None:
+        """Make one pass.
+
+        :param held: the templates of this node that have images
+        :param arriving: images of the templates on their way, by digest
+        :param failed: digests whose transfer has failed
+        :param images: the digests of all images that live, by their ids
+        :param roots: the directories of the locations that are there
+        """
+        with self._mutex:
+            self._open(roots)
+            problem = self._problem()
+            before, self._states = self._states, {}
+            for each in held:
+                for image_id in each.images:
+                    self._settle(each, image_id, problem)
+            for digest, image_ids in arriving.items():
+                for image_id in image_ids:
+                    self._expect(digest, image_id, problem,
+                                 digest in failed)
+            self._preparation.keep_only(
+                {each.digest for each in self._states.values()
+                 if each.state not in (PUBLISHED, FOREIGN, DAMAGED)})
+            self._guard(images)
+            self._forget(images)
+            self._tell(before)
+
+    def _open(self, roots: Iterable[str]) -> None:
+        roots = set(roots)
+        for root in self._ledgers.keys() - roots:
+            del self._ledgers[root]
+        for root in roots - self._ledgers.keys():
+            try:
+                self._ledgers[root] = ledger.Ledger(root)
+            except OSError as exc:
+                LOG.error('Nothing is published from %s: %s', root, exc)
+
+    def _problem(self) -> str | None:
+        """Return why nothing can be published on this node now, if so."""
+        path = self._options.instances_path
+        if not os.path.isdir(path):
+            return f'{path} is not there; is nova-compute installed here?'
+        try:
+            if not os.path.isdir(self._directory):
+                self._make_directory()
+            if os.statvfs(self._directory).f_flag & os.ST_RDONLY:
+                return f'{self._directory} is on a read-only file system'
+            if not self._cleaned:
+                self._linker.clean()
+                self._cleaned = True
+        except OSError as exc:
+            return f'{self._directory}: {exc}'
+        return None
+
+    def _make_directory(self) -> None:
+        """Make Nova's directory of base files, as Nova would."""
+        os.mkdir(self._directory)
+        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fchmod(fd, 0o775)
+            self._owner.give(fd)
+        except BaseException:
+            os.rmdir(self._directory)
+            raise
+        finally:
+            os.close(fd)
+
+    # One image of a template that is here
+
+    def _settle(self, held: Held, image_id: str,
+                problem: str | None) -> None:
+        try:
+            state, reason = self._attempt(held, image_id, problem)
+        except inspection.Refused as exc:
+            state, reason = REFUSED, str(exc)
+        except (exceptions.TmplError, OSError) as exc:
+            state, reason = FAILED, str(exc)
+        self._states[image_id] = State(image_id, held.digest, state, reason)
+
+    def _attempt(self, held: Held, image_id: str,
+                 problem: str | None) -> tuple[str, str]:
+        name = base_name(image_id)
+        path = os.path.join(self._directory, name)
+        entry = self._entry(name)
+        if os.path.lexists(path):
+            if entry is None or not entry.is_at(path):
+                return FOREIGN, 'Nova has made this base file itself'
+            if os.path.exists(path):
+                return self._keep(entry, path, held)
+        if problem is not None:
+            return FAILED, problem
+        prepared = self._preparation.get(held)
+        if prepared is None:
+            return PREPARING, self._progress(held.digest)
+        return self._publish(held, image_id, path, prepared)
+
+    def _progress(self, digest: str) -> str:
+        percentage = self._preparation.progress(digest)
+        return ('' if percentage is None
+                else f'{percentage:.0f} % converted to raw')
+
+    def _keep(self, entry: ledger.Entry, path: str,
+              held: Held) -> tuple[str, str]:
+        """Look after a base file of ours."""
+        if entry.damaged:
+            return DAMAGED, 'its bytes are not those of its digest any more'
+        self._touch(path)
+        wants_raw = (self._options.force_raw
+                     and held.template.format not in ('raw', 'iso', None))
+        if entry.converted != wants_raw:
+            return PUBLISHED, ('made before force_raw was changed; a base '
+                               'file is never replaced')
+        return PUBLISHED, ''
+
+    def _touch(self, path: str) -> None:
+        """Tell Nova's cache manager that a base file is in use."""
+        if (self._clock() - os.stat(path).st_mtime
+                < self._options.touch_interval):
+            return
+        try:
+            os.utime(path)
+        except PermissionError as exc:
+            raise exceptions.WriteDenied(
+                f'{path} cannot be touched: Nova will remove it as unused '
+                f'({exc.strerror}); libvirt has given it to another user: '
+                f'give the agent CAP_FOWNER') from exc
+
+    def _publish(self, held: Held, image_id: str, path: str,
+                 prepared: preparation.Prepared) -> tuple[str, str]:
+        book = self._ledgers.get(held.root)
+        if book is None:
+            return FAILED, f'no ledger in {held.root}'
+        name = os.path.basename(path)
+        with self._locks.held(name) as ours:
+            if not ours:
+                return WAITING, 'Nova holds the lock of its base file'
+            if os.path.exists(path):
+                return FOREIGN, 'Nova has made this base file itself'
+            way, temp = self._linker.make(
+                prepared.temporary or prepared.path,
+                lambda: book.hold(prepared.path, prepared.content))
+            try:
+                self._require_usable(temp)
+                found = os.lstat(temp)
+                is_link = stat.S_ISLNK(found.st_mode)
+                entry = ledger.Entry(
+                    name=name, image_id=image_id, digest=held.digest,
+                    content=prepared.content, size=prepared.size, mode=way,
+                    device=0 if is_link else found.st_dev,
+                    inode=0 if is_link else found.st_ino,
+                    made_at=self._clock(), verified_at=self._clock(),
+                    mark='' if is_link else ledger.read_mark(temp),
+                    target=os.readlink(temp) if is_link else '',
+                    converted=prepared.converted)
+                book.write(entry)  # first: nothing of ours goes unnoticed
+                # A link of ours that leads nowhere is nobody's base file.
+                if os.path.islink(path):
+                    self._linker.replace_dangling(temp, path)
+                elif not self._linker.place(temp, path):
+                    return FOREIGN, 'Nova has made this base file itself'
+            finally:
+                linking.remove(temp)
+            self._touch_now(path)
+        self._locks.let_go(name)
+        LOG.info('Image %s is published as %s (%s)', image_id, path, way)
+        return PUBLISHED, ''
+
+    @staticmethod
+    def _touch_now(path: str) -> None:
+        # The time of a link is its copy's, and may be long ago.
+        os.utime(path)
+
+    def _require_usable(self, temp: str) -> None:
+        """Make sure that a boot from this base file would not be an error.
+
+        :raises WriteDenied: if Nova would fail, with no download instead
+        """
+        real = os.path.realpath(temp)
+        if linking.fixed(real):
+            raise exceptions.WriteDenied(
+                f'{real} is immutable: Nova could not touch it; chattr -i')
+        if os.statvfs(real).f_flag & os.ST_RDONLY:
+            raise exceptions.WriteDenied(
+                f'{real} is on a read-only file system: Nova could not touch '
+                f'it')
+        for person in self._owner.readers():
+            obstacle = person.obstacle(temp)
+            if obstacle is not None:
+                raise exceptions.WriteDenied(
+                    f'{obstacle}, and boots would fail; set tmpl_store_group '
+                    f'to a group with that user in it, or put the location '
+                    f'and instances_path on one file system with reflinks')
+
+    def _entry(self, name: str) -> ledger.Entry | None:
+        return next((book.entries[name] for book in self._ledgers.values()
+                     if name in book.entries), None)
+
+    # Boots that wait
+
+    def _expect(self, digest: str, image_id: str, problem: str | None,
+                failed: bool) -> None:
+        path = os.path.join(self._directory, base_name(image_id))
+        if image_id in self._states or os.path.exists(path):
+            return
+        if failed:
+            self._served.add(base_name(image_id))
+        self._states[image_id] = State(
+            image_id, digest, FAILED if problem or failed else ARRIVING,
+            problem or ('its transfer failed' if failed else ''))
+
+    def _guard(self, images: Iterable[str]) -> None:
+        """Let boots wait for what is arriving or in preparation, but once."""
+        wanted = {base_name(each.image_id): each
+                  for each in self._states.values()
+                  if each.state in (ARRIVING, PREPARING)}
+        self._served = {
+            name for name in self._served & {base_name(each)
+                                             for each in images}
+            if not os.path.exists(os.path.join(self._directory, name))}
+        for name in self._locks.guarded - wanted.keys():
+            self._locks.let_go(name)
+        if not self._options.lock_timeout:
+            return
+        for name in wanted.keys() - self._locks.guarded:
+            if name in self._served:
+                continue  # they have waited long enough
+            try:
+                if self._locks.guard(name):
+                    self._served.add(name)
+            except exceptions.WriteDenied as exc:
+                self._say(name, str(exc))
+
+    # What is not wanted any more
+
+    def _forget(self, images: Mapping[str, str]) -> None:
+        for book in self._ledgers.values():
+            for entry in list(book.entries.values()):
+                path = os.path.join(self._directory, entry.name)
+                state = self._states.get(entry.image_id)
+                if not os.path.isdir(self._directory):
+                    continue  # not mounted: nothing is known
+                if not entry.is_at(path):
+                    if state is None or state.state != FAILED:
+                        book.remove(entry.name)
+                elif (state is None and entry.image_id in images
+                        and entry.converted
+                        and not self._options.keep_original):
+                    # The original went because this is here.
+                    self._touch(path)
+            book.drop_holds()
+
+    # What others want to know
+
+    @property
+    def states(self) -> Mapping[str, State]:
+        """What became of each image in the last pass, by its id."""
+        return self._states
+
+    def published(self, digest: str) -> tuple[str, ...]:
+        """Return the images of a template whose base files are ours."""
+        return tuple(sorted(each.image_id for each in self._states.values()
+                            if (each.digest, each.state)
+                            == (digest, PUBLISHED)))
+
+    def refusal(self, digest: str) -> str:
+        """Return why a template is not published, empty if it may be."""
+        return next((each.reason for each in self._states.values()
+                     if (each.digest, each.state) == (digest, REFUSED)), '')
+
+    def spare(self) -> frozenset[str]:
+        """Return the templates whose originals no image needs here.
+
+        All their base files are conversions that do not depend on the copy.
+        """
+        if self._options.keep_original:
+            return frozenset()
+        with self._mutex:
+            needed, spare = set(), set()
+            for each in self._states.values():
+                entry = self._entry(base_name(each.image_id))
+                if (each.state == PUBLISHED and entry is not None
+                        and entry.converted):
+                    spare.add(each.digest)
+                else:
+                    needed.add(each.digest)
+            return frozenset(spare - needed)
+
+    def count(self, state: str) -> int:
+        """Return how many images are in a state."""
+        return sum(each.state == state
+                   for each in list(self._states.values()))
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return what ``/v1/status`` shows of each image."""
+        by_base = self._instances.by_base()
+        return [self._describe(each, by_base)
+                for _, each in sorted(self._states.items())]
+
+    def _describe(self, state: State,
+                  by_base: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+        name = base_name(state.image_id)
+        path = os.path.join(self._directory, name)
+        with self._mutex:
+            entry = self._entry(name)
+        return {'image': state.image_id, 'digest': state.digest,
+                'state': state.state, 'reason': state.reason,
+                'base_file': path,
+                'mode': entry.mode if entry is not None else None,
+                'converted': entry is not None and entry.converted,
+                'boots_wait': name in self._locks.guarded,
+                'instances': list(by_base.get(path, ()))}
+
+    def next_change(self) -> float | None:
+        """Return the seconds until time alone changes something, or None."""
+        times = [self._preparation.next_change()]
+        if self.count(WAITING):
+            times.append(_BUSY)
+        if self.count(FAILED):
+            times.append(_RECHECK)
+        known = [each for each in times if each is not None]
+        return min(known, default=None)
+
+    def close(self) -> None:
+        """Let waiting boots go on, and break conversions off."""
+        self._locks.close()
+        self._preparation.close()
+
+    def _tell(self, before: Mapping[str, State]) -> None:
+        for image_id, state in self._states.items():
+            if (state.state in (FAILED, REFUSED, DAMAGED)
+                    and state != before.get(image_id)):
+                LOG.warning('Image %s (template %s) is not published: %s',
+                            image_id, state.digest, state.reason)
+        self._said = {key: text for key, text in self._said.items()
+                      if key in self._served}
+
+    def _say(self, key: str, text: str) -> None:
+        if self._said.get(key) != text:
+            LOG.warning('%s', text)
+            self._said[key] = text
+
+    # Boots elsewhere
+
+    def wishes(self, images: Iterable[str]) -> frozenset[str]:
+        """Return which of *images* Nova is downloading right now."""
+        if not self._options.fetch_on_boot:
+            return frozenset()
+        parts = self._parts()
+        return frozenset(each for each in images
+                         if base_name(each) in parts) if parts else parts
+
+    def new_wishes(self) -> bool:
+        """Tell whether Nova has begun a download since the last call."""
+        if not self._options.fetch_on_boot:
+            return False
+        before, self._wishes = self._wishes, self._parts()
+        return bool(self._wishes - before)
+
+    def _parts(self) -> frozenset[str]:
+        try:
+            return frozenset(name.removesuffix(_PART)
+                             for name in os.listdir(self._directory)
+                             if name.endswith(_PART))
+        except OSError:
+            return frozenset()
+
+    # Proofs
+
+    def due(self, period: float) -> Iterator[Proof]:
+        """Yield the files to prove: base files, and conversions.
+
+        A base file that is the copy itself under another name is left to
+        who proves copies.
+
+        :param period: seconds after which a file is due again
+        """
+        with self._mutex:
+            books = [(root, book, list(book.entries.values()))
+                     for root, book in self._ledgers.items()]
+        since = self._clock() - period
+        for root, book, entries in books:
+            for entry in entries:
+                path = os.path.join(self._directory, entry.name)
+                if (entry.verified_at < since and not entry.damaged
+                        and entry.is_at(path)
+                        and not _is_copy(path, root, entry.digest)):
+                    yield Proof(path, entry.content, entry.size,
+                                _Verdict(self, book, entry))
+                directory = _copy(root, entry.digest)
+                derived = conversion.find(directory)
+                if derived is not None and derived.verified_at < since:
+                    yield Proof(conversion.path_in(directory),
+                                derived.digest, derived.size,
+                                _DerivedVerdict(directory, derived,
+                                                self._clock))
+
+    def judge(self, book: ledger.Ledger, entry: ledger.Entry,
+              good: bool) -> None:
+        """Note whether a base file has been proved, or found damaged."""
+        path = os.path.join(self._directory, entry.name)
+        with self._mutex:
+            if book.entries.get(entry.name) == entry and entry.is_at(path):
+                book.write(dataclasses.replace(
+                    entry, verified_at=self._clock(), damaged=not good))
+        if not good:
+            names = self._instances.by_base().get(path, ())
+            LOG.error('Base file %s is damaged; instances on it: %s', path,
+                      ', '.join(names) or 'none')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Verdict:
+    cache: ImageCache
+    book: ledger.Ledger
+    entry: ledger.Entry
+
+    def __call__(self, good: bool) -> None:
+        self.cache.judge(self.book, self.entry, good)
+
+
+@dataclasses.dataclass(frozen=True)
+class _DerivedVerdict:
+    directory: str
+    derived: conversion.Derived
+    clock: Callable[[], float]
+
+    def __call__(self, good: bool) -> None:
+        if good:
+            conversion.record(self.directory, dataclasses.replace(
+                self.derived, verified_at=self.clock()))
+        else:
+            LOG.error('The conversion in %s is damaged: it is made anew when '
+                      'it is needed', self.directory)
+            conversion.discard(self.directory)
+
+
+def _copy(root: str, digest: str) -> str:
+    # As in localstore/paths.py, which is this room's neighbour.
+    return os.path.join(root, 'templates', digest[:2], digest)
+
+
+def _is_copy(path: str, root: str, digest: str) -> bool:
+    try:
+        return os.path.samefile(path,
+                                os.path.join(_copy(root, digest), 'image'))
+    except OSError:
+        return False

@@ -1,0 +1,194 @@
+"""Nova's own locks of its base files, shared with nova-compute.
+
+Nova takes one to download a base file and for each clone, so who holds it
+keeps boots waiting. They are POSIX locks: the kernel drops them when the
+agent dies, however it dies.
+
+Source: ``Image.cache`` in nova/virt/libvirt/imagebackend.py, ``synchronized``
+in nova/utils.py, oslo_concurrency/lockutils.py.
+"""
+
+import contextlib
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from oslo_concurrency import lockutils
+
+from tmpl_glance_store import exceptions
+from tmpl_glance_store.imagecache import ownership
+
+LOG = logging.getLogger(__name__)
+
+_PREFIX = 'nova-'
+_MODE = 0o664  # both Nova's group and its user open it for writing
+
+
+class Locks:
+    """The locks of the base files below *instances_path*.
+
+    Any thread may call. No other code of this process may open a lock file:
+    a POSIX lock goes as soon as its process closes any descriptor of it.
+
+    :param lock_timeout: seconds for which :meth:`guard` holds a lock at most
+    """
+
+    def __init__(self, instances_path: str, owner: ownership.Ownership,
+                 lock_timeout: float,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = os.path.join(instances_path, 'locks')
+        self._owner = owner
+        self._timeout = lock_timeout
+        self._clock = clock
+        self._mutex = threading.RLock()
+        self._guards: dict[str, _Guard] = {}
+
+    @property
+    def guarded(self) -> frozenset[str]:
+        """The base files whose boots wait now."""
+        with self._mutex:
+            return frozenset(self._guards)
+
+    @contextlib.contextmanager
+    def held(self, name: str) -> Iterator[bool]:
+        """Hold the lock of the base file *name*, if it is free.
+
+        :returns: whether it is held; False if Nova has it
+        :raises WriteDenied: if the lock cannot be used; says what to do
+        """
+        with self._mutex:
+            if name in self._guards:
+                yield True
+                return
+            lock = self._take(name)
+            try:
+                yield lock is not None
+            finally:
+                if lock is not None:
+                    lock.release()
+
+    def guard(self, name: str) -> bool:
+        """Hold the lock of *name* until it is let go, or the time is over.
+
+        :returns: whether it is held
+        :raises WriteDenied: if the lock cannot be used; says what to do
+        """
+        with self._mutex:
+            if name in self._guards:
+                return True
+            lock = self._take(name)
+            if lock is None:
+                return False
+            timer = threading.Timer(self._timeout, self._expire, (name,))
+            timer.daemon = True
+            self._guards[name] = _Guard(lock, timer)
+            timer.start()
+            return True
+
+    def let_go(self, name: str) -> None:
+        """Let the boots of *name* go on; nothing if they do not wait."""
+        with self._mutex:
+            guard = self._guards.pop(name, None)
+            if guard is not None:
+                guard.timer.cancel()
+                guard.lock.release()
+
+    def close(self) -> None:
+        """Let everybody go on."""
+        for name in self.guarded:
+            self.let_go(name)
+
+    def _expire(self, name: str) -> None:
+        LOG.warning('Boots from base file %s have waited for %g s ([nova] '
+                    'lock_timeout): Nova downloads it itself', name,
+                    self._timeout)
+        self.let_go(name)
+
+    def _take(self, name: str) -> lockutils.InterProcessLock | None:
+        path = os.path.join(self._path, _PREFIX + name)
+        while True:
+            lock = lockutils.external_lock(name, _PREFIX, self._path)
+            try:
+                self._prepare(path)
+                taken = lock.acquire(blocking=False)
+            except FileNotFoundError:
+                continue  # Nova's cache manager has just removed it
+            except OSError as exc:
+                raise exceptions.WriteDenied(
+                    f'lock {path}: {exc}; the agent shares it with Nova: run '
+                    f'it as Nova\'s user, or in Nova\'s group with CAP_FOWNER '
+                    f'and CAP_DAC_OVERRIDE') from exc
+            if not taken:
+                lock.lockfile.close()
+                return None
+            if _is_still(lock, path):
+                return lock
+            lock.release()  # removed as well: take the new one
+
+    def _prepare(self, path: str) -> None:
+        """Make sure that there is a lock file that Nova, too, can open.
+
+        One that belongs to somebody else turns Nova's next boot into an
+        error. Whoever comes first, it is complete when it appears.
+        """
+        self._make_directory()
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            self._create(path)
+            return
+        user, group = self._owner.nova()
+        if found.st_mode & _MODE == _MODE and found.st_gid == group:
+            return
+        if found.st_uid == user == os.geteuid():
+            return
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            self._owner.give(fd)
+            os.fchmod(fd, _MODE)
+        finally:
+            os.close(fd)
+
+    def _make_directory(self) -> None:
+        if os.path.isdir(self._path):
+            return
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._path)
+            fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fchmod(fd, 0o775)
+                self._owner.give(fd)
+            except BaseException:
+                os.rmdir(self._path)
+                raise
+            finally:
+                os.close(fd)
+
+    def _create(self, path: str) -> None:
+        fd, temp = tempfile.mkstemp(prefix='.tmpl-', dir=self._path)
+        try:
+            os.fchmod(fd, _MODE)
+            self._owner.give(fd)
+            with contextlib.suppress(FileExistsError):  # Nova was faster
+                os.link(temp, path)
+        finally:
+            os.close(fd)
+            os.unlink(temp)
+
+
+class _Guard:
+    def __init__(self, lock: lockutils.InterProcessLock,
+                 timer: threading.Timer) -> None:
+        self.lock = lock
+        self.timer = timer
+
+
+def _is_still(lock: lockutils.InterProcessLock, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock.lockfile.fileno()),
+                                os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,229 @@
+"""Makes templates fit to be published, away from the reconcile loop.
+
+Inspections take a moment, conversions and copies minutes: they run on threads
+of their own, so that a template that takes long, or is hostile, stops nobody.
+"""
+
+import concurrent.futures
+import dataclasses
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from tmpl_glance_store import exceptions
+from tmpl_glance_store import objects
+from tmpl_glance_store import opts
+from tmpl_glance_store.imagecache import conversion
+from tmpl_glance_store.imagecache import inspection
+from tmpl_glance_store.imagecache import linking
+
+LOG = logging.getLogger(__name__)
+
+_RETRY = 60  # seconds after which what failed is tried again
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """A template with a copy on this node, and its images.
+
+    ``root`` is the directory of the location, ``directory`` the copy's;
+    ``has_room`` tells whether the location can take so many more bytes.
+    """
+
+    template: objects.Template
+    images: tuple[str, ...]
+    root: str
+    directory: str
+    has_room: Callable[[int], bool]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the template."""
+        return self.template.digest
+
+    @property
+    def image(self) -> str:
+        """The file with the template's bytes."""
+        return os.path.join(self.directory, 'image')
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A file that may be published.
+
+    ``content`` is the digest of what is in it, ``size`` its length in bytes;
+    ``temporary`` is a copy of it in Nova's directory, if that is the mode.
+    """
+
+    path: str
+    content: str
+    size: int
+    converted: bool
+    temporary: str = ''
+
+
+class Preparation:
+    """The jobs of this node.
+
+    :param ended: called whenever a job has ended, in whichever way
+    """
+
+    def __init__(self, options: opts.NovaOptions, linker: linking.Linker,
+                 ended: Callable[[], None],
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self._options = options
+        self._linker = linker
+        self._ended = ended
+        self._clock = clock
+        self._jobs: dict[str, _Job] = {}
+        self._stopped = threading.Event()
+        self._inspectors = concurrent.futures.ThreadPoolExecutor(
+            1, 'inspect')
+        self._workers = concurrent.futures.ThreadPoolExecutor(
+            options.convert_concurrency, 'convert')
+
+    def get(self, held: Held) -> Prepared | None:
+        """Return what to publish for a template, None while it is made.
+
+        :raises Refused: if it must not be published
+        :raises TmplError: if it could not be made; it is tried again
+        """
+        job = self._jobs.get(held.digest)
+        if job is None or not job.serves(held, self._clock()):
+            job = self._jobs[held.digest] = _Job(held)
+            self._submit(self._inspectors, self._inspect, job)
+        if job.error is not None:
+            raise job.error
+        return job.prepared
+
+    def keep_only(self, digests: Iterable[str]) -> None:
+        """Cancel the jobs of all other templates, and forget them."""
+        for digest in self._jobs.keys() - set(digests):
+            self._jobs.pop(digest).cancel()
+
+    def progress(self, digest: str) -> float | None:
+        """Return the percentage of a conversion that is under way."""
+        job = self._jobs.get(digest)
+        return job.percentage if job is not None else None
+
+    def next_change(self) -> float | None:
+        """Return the seconds until something failed is tried again."""
+        times = [job.failed_at + _RETRY - self._clock()
+                 for job in list(self._jobs.values()) if job.is_to_be_redone]
+        return max(min(times), 0) if times else None
+
+    def close(self) -> None:
+        """Break all jobs off."""
+        self._stopped.set()
+        self.keep_only(())
+        for pool in (self._inspectors, self._workers):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    # On the threads of the pools
+
+    def _submit(self, pool: concurrent.futures.Executor,
+                step: Callable[['_Job'], bool], job: '_Job') -> None:
+        def work() -> None:
+            try:
+                if step(job):
+                    return  # to be continued
+            except (exceptions.TmplError, OSError) as exc:
+                job.fail(exc, self._clock())
+            except Exception as exc:  # hostile input: the agent lives on
+                LOG.exception('Template %s', job.held.digest)
+                job.fail(exc, self._clock())
+            self._ended()
+        pool.submit(work)
+
+    def _inspect(self, job: '_Job') -> bool:
+        held = job.held
+        found = inspection.inspect(held.image, held.template.format,
+                                   self._options.max_virtual_size)
+        convert = self._options.force_raw and found.format != inspection.RAW
+        if not convert:
+            job.source = Prepared(held.image, held.digest,
+                                  held.template.size, False)
+        elif (derived := conversion.find(held.directory)) is not None:
+            job.source = _converted(held, derived)
+        if job.source is not None and not self._linker.copies:
+            job.prepared = job.source
+            return False
+        job.found = found
+        self._submit(self._workers, self._make, job)
+        return True
+
+    def _make(self, job: '_Job') -> bool:
+        held = job.held
+        job.check(self._stopped)
+        if job.source is None:
+            assert job.found is not None
+            LOG.info('Template %s is being converted to raw', held.digest)
+            job.source = _converted(held, conversion.convert(
+                held.directory,
+                os.path.join(held.root, 'incoming', f'raw-{held.digest}'),
+                held.digest, job.found.format, job.found.virtual_size,
+                progress=job.tell, check=lambda: job.check(self._stopped)))
+            job.percentage = None
+        if self._linker.copies:
+            job.prepared = dataclasses.replace(
+                job.source, temporary=self._linker.copy(job.source.path))
+        else:
+            job.prepared = job.source
+        return False
+
+
+class _Job:
+    def __init__(self, held: Held) -> None:
+        self.held = held
+        self.found: inspection.Inspected | None = None
+        self.source: Prepared | None = None
+        self.prepared: Prepared | None = None
+        self.error: exceptions.TmplError | None = None
+        self.failed_at = 0.0
+        self.percentage: float | None = None
+        self._cancelled = False
+
+    @property
+    def is_to_be_redone(self) -> bool:
+        return (self.error is not None
+                and not isinstance(self.error, inspection.Refused))
+
+    def serves(self, held: Held, now: float) -> bool:
+        """Tell whether this job's outcome, or its work, is still good."""
+        if self.held.directory != held.directory:
+            return False  # the copy has moved
+        if self.is_to_be_redone:
+            return now - self.failed_at < _RETRY
+        if self.prepared is not None:
+            return os.path.exists(self.prepared.temporary
+                                  or self.prepared.path)
+        return True
+
+    def tell(self, percentage: float) -> None:
+        self.percentage = percentage
+
+    def check(self, stopped: threading.Event) -> None:
+        if self._cancelled or stopped.is_set():
+            raise exceptions.Unavailable('it is not wanted any more')
+        if not self.held.has_room(0):
+            raise exceptions.NoSpace(
+                f'{self.held.root} has no room for a conversion')
+
+    def fail(self, exc: Exception, now: float) -> None:
+        self.failed_at = now
+        self.percentage = None
+        if not isinstance(exc, exceptions.TmplError):
+            exc = exceptions.Unavailable(f'{type(exc).__name__}: {exc}')
+        self.error = exc
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self.prepared is not None and self.prepared.temporary:
+            linking.remove(self.prepared.temporary)
+
+
+def _converted(held: Held, derived: conversion.Derived) -> Prepared:
+    return Prepared(conversion.path_in(held.directory), derived.digest,
+                    derived.size, True)
