@@ -297,12 +297,11 @@ here. It goes when space is short.
 ]
 
 #: What is read from nova.conf, as Nova spells it; see nova/conf/.
-_NOVAS_OWN = {
-    'DEFAULT': [
-        cfg.StrOpt('state_path', default='/var/lib/nova'),
-        cfg.StrOpt('instances_path', default='$state_path/instances'),
-        cfg.BoolOpt('force_raw_images', default=True)],
-    'image_cache': [cfg.StrOpt('subdirectory_name', default='_base')]}
+_NOVA_DEFAULTS = [
+    cfg.StrOpt('state_path', default='/var/lib/nova'),
+    cfg.StrOpt('instances_path', default='$state_path/instances'),
+    cfg.BoolOpt('force_raw_images', default=True)]
+_NOVA_IMAGE_CACHE = [cfg.StrOpt('subdirectory_name', default='_base')]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -487,8 +486,8 @@ def _read_nova_conf(path: str | None) -> dict[str, Any]:
     if not path:
         return {}
     conf = cfg.ConfigOpts()
-    for group, options in _NOVAS_OWN.items():
-        conf.register_opts(options, group=group)
+    conf.register_opts(_NOVA_DEFAULTS)
+    conf.register_opts(_NOVA_IMAGE_CACHE, group='image_cache')
     conf([], project='nova', default_config_files=[path],
          default_config_dirs=[])
     return {'instances_path': conf.instances_path,

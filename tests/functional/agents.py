@@ -73,7 +73,8 @@ class Agent:
         """Start the process; do not wait. From the main thread only."""
         self.write_config()
         self._seen = self.log.stat().st_size
-        program = [*self._prefix, command('tmpl-agent'), '--config-file', str(self.config)]
+        program = [*self._prefix, command('tmpl-agent'),
+                   '--config-file', str(self.config)]
         if self._machine is not None:
             program = self._machine.command(*program)
         with self.log.open('ab') as log:
@@ -99,6 +100,12 @@ class Agent:
     def running(self) -> bool:
         """Whether the process lives, be it paused."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The number of the process that runs now, or ran last."""
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """SIGKILL the process, paused or not, if it runs."""

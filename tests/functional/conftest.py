@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
+from tests.functional import disks as mounts
 from tests.functional import glance
 from tests.functional.image_api import ImageClient
 from tests.host import Host
@@ -73,3 +74,10 @@ def user(site: Site) -> Iterator[Callable[..., ImageClient]]:
 def images(user: Callable[..., ImageClient]) -> ImageClient:
     """The client of an admin."""
     return user('admin', 'admin')
+
+
+@pytest.fixture
+def disks(tmp_path: pathlib.Path) -> Iterator[mounts.Disks]:
+    """Mount disks that are gone when the test ends."""
+    with contextlib.ExitStack() as stack:
+        yield mounts.Disks(tmp_path, stack)

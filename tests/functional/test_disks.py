@@ -3,14 +3,12 @@
 Needs root, to mount: everything is unmounted afterwards, whatever happens.
 """
 
-import contextlib
 import io
 import os
 import pathlib
 import resource
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +16,9 @@ from glance_store import exceptions
 from glance_store.capabilities import BitMasks
 
 from tests import host as hosts
+from tests.functional.disks import MIB
+from tests.functional.disks import Disks
+from tests.functional.disks import run
 from tests.host import Host
 from tests.host import at
 from tests.host import download
@@ -28,67 +29,7 @@ from tmpl_glance_store import fsutil
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason='only root can mount the disks it needs')
 
-MIB = 1 << 20
 DATA = hosts.content(5 * MIB + 123)
-
-#: File systems on a loop device: how they are made, and the size they need.
-KINDS = {'ext4': (['mkfs.ext4', '-q', '-m', '0'], 64 * MIB),
-         'xfs': (['mkfs.xfs', '-q'], 320 * MIB)}
-
-
-def run(*command: object) -> None:
-    """Run a command; its output shows when it fails."""
-    try:
-        subprocess.run([str(part) for part in command], check=True,
-                       capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip(f'there is no {command[0]}; see bindep.txt')
-    except subprocess.CalledProcessError as exc:
-        raise AssertionError(f'{command}: {exc.stderr}') from exc
-
-
-class Disks:
-    """Mounts disks below *root*."""
-
-    def __init__(self, root: pathlib.Path,
-                 stack: contextlib.ExitStack) -> None:
-        self._root = root
-        self._stack = stack
-
-    def mount(self, name: str, kind: str, size: int = 0) -> pathlib.Path:
-        """Return the mount point of a new, empty disk."""
-        where = self._root / name
-        where.mkdir()
-        if kind == 'tmpfs':
-            self._mount('-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', where)
-            return where
-        make, least = KINDS[kind]
-        image = self._root / f'{name}.disk'
-        image.touch()
-        os.truncate(image, max(size, least))
-        run(*make, image)
-        self._mount('-o', 'loop', image, where)
-        return where
-
-    def bind(self, source: pathlib.Path, name: str) -> pathlib.Path:
-        """Show a directory at a second place: no rename goes there."""
-        source.mkdir()
-        where = self._root / name
-        where.mkdir()
-        self._mount('--bind', source, where)
-        return where
-
-    def _mount(self, *arguments: object) -> None:
-        run('mount', *arguments)
-        # Lazily: also when a failed test still has a file open. The loop
-        # device goes with the last mount.
-        self._stack.callback(run, 'umount', '--lazy', arguments[-1])
-
-
-@pytest.fixture
-def disks(tmp_path: pathlib.Path) -> Iterator[Disks]:
-    with contextlib.ExitStack() as stack:
-        yield Disks(tmp_path, stack)
 
 
 def upload(store: driver.Store, data: bytes = DATA, size: int | None = None

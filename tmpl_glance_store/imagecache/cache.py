@@ -410,7 +410,7 @@ class ImageCache:
                 for _, each in sorted(self._states.items())]
 
     def _describe(self, state: State,
-                  by_base: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+                  by_base: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         name = base_name(state.image_id)
         path = os.path.join(self._directory, name)
         with self._mutex:

@@ -1,52 +1,54 @@
 """Which instances of this node sit on which base file."""
 
+import dataclasses
 import json
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 from tmpl_glance_store.imagecache import qemu_img
 
 LOG = logging.getLogger(__name__)
 
-_FRESH = 30  # seconds for which an answer is good
+_HEADER = 4096  # bytes; enough for the name of a backing file
 _MAGIC = b'QFI\xfb'
 
 
 class Instances:
     """The disks below Nova's directory of instances."""
 
-    def __init__(self, instances_path: str,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, instances_path: str) -> None:
         self._path = instances_path
-        self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[str, ...]] = {}
-        self._looked_at: float | None = None
+        self._known: dict[str, _Disk] = {}
 
-    def by_base(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the names of instances, by the base file's path.
+    def by_base(self) -> Mapping[str, Sequence[str]]:
+        """Return the names of instances, by the files that they sit on.
 
-        As it was up to half a minute ago: each disk is a run of qemu-img.
+        qemu-img is asked once for each disk, and again when its header has
+        changed.
         """
-        with self._lock:
-            now = self._clock()
-            if self._looked_at is None or now - self._looked_at > _FRESH:
-                self._known = self._look()
-                self._looked_at = self._clock()
-            return self._known
-
-    def _look(self) -> dict[str, tuple[str, ...]]:
         found: dict[str, list[str]] = {}
-        for name, disk in self._disks():
-            try:
-                for path in qemu_img.backing_chain(disk):
+        with self._lock:
+            self._known = {name: self._look(name, disk)
+                           for name, disk in self._disks()}
+            for name, disk in self._known.items():
+                for path in disk.chain:
                     found.setdefault(path, []).append(name)
-            except (qemu_img.Failed, ValueError, KeyError) as exc:
-                LOG.debug('Disk %s: %s', disk, exc)
-        return {path: tuple(names) for path, names in found.items()}
+        return found
+
+    def _look(self, name: str, path: str) -> '_Disk':
+        known = self._known.get(name)
+        try:
+            with open(path, 'rb') as file:
+                header = file.read(_HEADER)
+            if known is not None and known.header == header:
+                return known
+            return _Disk(header, tuple(qemu_img.backing_chain(path)))
+        except (qemu_img.Failed, OSError, ValueError, KeyError) as exc:
+            LOG.debug('Disk %s: %s', path, exc)
+            return _Disk(b'', ())
 
     def _disks(self) -> list[tuple[str, str]]:
         """Return (instance, path) of the disks that may have a base file.
@@ -64,6 +66,14 @@ class Instances:
             if _is_qcow2(disk, os.path.join(self._path, name, 'disk.info')):
                 disks.append((name, disk))
         return disks
+
+
+@dataclasses.dataclass(frozen=True)
+class _Disk:
+    """A disk as it was: its header, and the files that it sits on."""
+
+    header: bytes
+    chain: tuple[str, ...]
 
 
 def _is_qcow2(disk: str, info: str) -> bool:

@@ -1,0 +1,622 @@
+"""Linked clones by Nova's own code, on base files that the agent published.
+
+Real agents, real Nova (the image back ends, the locks, the cache manager, the
+format inspector), real qemu-img and real file systems. Only Glance is
+replaced: what is downloaded from it is counted, and should be nothing.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests import host as hosts
+from tests.functional import agents
+from tests.functional.disks import Disks
+from tests.functional.disks import run
+from tests.functional.etcd import eventually
+from tests.functional.nova import Nova
+from tmpl_glance_store.imagecache import cache
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason='only root can mount disks and change owners')
+
+MIB = 1 << 20
+GIB = 1 << 30
+VIRTUAL = 64 * MIB
+STRANGER = 64055  # Debian's number of libvirt-qemu, but any would do
+
+
+def qcow2(directory: pathlib.Path, seed: int = 0,
+          *options: str) -> bytes:
+    """Return a qcow2 of 64 MiB with 8 MiB of data in it."""
+    raw, path = directory / f'{seed}.raw', directory / f'{seed}.qcow2'
+    raw.write_bytes(hosts.content(8 * MIB, seed))
+    os.truncate(raw, VIRTUAL)
+    run('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', *options, raw,
+        path)
+    return path.read_bytes()
+
+
+@dataclasses.dataclass
+class Site:
+    """A compute node: its agent, its Nova, and the cluster around it."""
+
+    root: pathlib.Path
+    cluster: agents.Cluster
+    agent: agents.Agent
+    nova: Nova
+
+    def upload(self, data: bytes) -> str:
+        """Upload an image as Glance would; return its id."""
+        image_id = hosts.new_id()
+        self.agent.host.repository().add(image_id, [data], len(data),
+                                         'sha256')
+        return image_id
+
+    def delete(self, image_id: str) -> None:
+        """Delete an image as Glance would."""
+        repo = self.agent.host.repository()
+        image = repo.catalog.image(image_id)
+        repo.remove(image_id, image.digest, image.token)
+
+    def state(self, image_id: str) -> dict[str, Any]:
+        """Return what the agent says of an image."""
+        return next((each for each in self.agent.status()['images']
+                     if each['image'] == image_id), {'state': None})
+
+    def becomes(self, image_id: str, state: str) -> dict[str, Any]:
+        """Wait until the agent says that an image is in a state."""
+        assert eventually(lambda: self.state(image_id)['state'] == state,
+                          agents.LONG), (self.state(image_id), state)
+        return self.state(image_id)
+
+    def publish(self, data: bytes) -> str:
+        """Upload an image, and wait for its base file."""
+        image_id = self.upload(data)
+        self.becomes(image_id, cache.PUBLISHED)
+        return image_id
+
+    def copy(self) -> pathlib.Path:
+        """Return the directory of the only copy."""
+        copy, = self.agent.host.copies()
+        return copy
+
+
+@pytest.fixture
+def make_site(tmp_path: pathlib.Path) -> Iterator[Callable[..., Site]]:
+    """Make a node; *instances* and *location* are directories for it."""
+    sites: list[Site] = []
+
+    def make(instances: pathlib.Path | None = None, *,
+             location: str = 'ssd:ssd:10', force_raw: bool = False,
+             start: bool = True, settings: dict[str, Any] | None = None,
+             **options: Any) -> Site:
+        nova = Nova(instances or tmp_path / 'instances',
+                    force_raw=force_raw).__enter__()
+        cluster = agents.Cluster(tmp_path).__enter__()
+        agent = cluster.node('node1', location, nova={
+            'instances_path': nova.instances_path, 'force_raw': force_raw,
+            **options}, tmpl_store_interval=1, **(settings or {}))
+        site = Site(tmp_path, cluster, agent, nova)
+        sites.append(site)
+        if start:
+            agent.start()
+        return site
+
+    yield make
+    for site in sites:
+        site.nova.__exit__()
+        site.cluster.__exit__(None)
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site]) -> Site:
+    """A node on whatever file system this is."""
+    return make_site()
+
+
+def chain(disk: pathlib.Path) -> list[str]:
+    """Return the files that a disk consists of, the disk first."""
+    answer = subprocess.run(
+        ['qemu-img', 'info', '--backing-chain', '--output=json', disk],
+        check=True, capture_output=True).stdout
+    return [each['filename'] for each in json.loads(answer)]
+
+
+# Publishing
+
+
+def test_a_clone_of_a_published_base_downloads_nothing(
+        site: Site, tmp_path: pathlib.Path) -> None:
+    image_id = site.publish(qcow2(tmp_path))
+    outcome = site.nova.clone(image_id, 'vm1', 'vm2', size=GIB)
+    assert outcome['downloads'] == 0
+    assert chain(site.nova.instances_path / 'vm1' / 'disk') == [
+        str(site.nova.instances_path / 'vm1' / 'disk'),
+        str(site.nova.base_file(image_id))]
+    assert eventually(lambda: site.state(image_id)['instances']
+                      == ['vm1', 'vm2'], agents.LONG)
+
+
+def test_two_images_of_one_template_have_a_base_file_each(
+        site: Site, tmp_path: pathlib.Path) -> None:
+    data = qcow2(tmp_path)
+    for image_id in (site.publish(data), site.publish(data)):
+        assert site.nova.clone(image_id, image_id)['downloads'] == 0
+    record, = site.agent.host.records('copies').values()
+    assert len(record['published']) == 2
+
+
+@pytest.mark.parametrize(('kind', 'publish', 'expected'), [
+    ('xfs', 'auto', 'reflink'), ('xfs', 'hardlink', 'hardlink'),
+    ('xfs', 'symlink', 'symlink'), ('xfs', 'copy', 'copy'),
+    ('ext4', 'auto', 'hardlink'), ('ext4', 'copy', 'copy')])
+def test_each_way_to_publish_serves_clones_and_survives_libvirt(
+        make_site: Callable[..., Site], disks: Disks, tmp_path: pathlib.Path,
+        kind: str, publish: str, expected: str) -> None:
+    disk = disks.mount('node1', kind)
+    site = make_site(disk / 'nova', location='ssd:tmpl:10',
+                     publish=publish, touch_interval=1)
+    image_id = site.publish(qcow2(tmp_path))
+    assert site.state(image_id)['mode'] == expected
+    base = site.nova.base_file(image_id)
+    assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
+    # As libvirt does it when a guest starts, through links too.
+    os.chown(base, STRANGER, STRANGER)
+    os.utime(base, (1, 1))
+    assert eventually(lambda: base.stat().st_mtime > 1, agents.LONG)
+    site.agent.kill()
+    os.utime(base, (1, 1))
+    site.agent.start()
+    site.becomes(image_id, cache.PUBLISHED)
+    assert eventually(lambda: base.stat().st_mtime > 1, agents.LONG)
+    assert site.nova.clone(image_id, 'vm2')['downloads'] == 0
+
+
+@pytest.mark.parametrize('publish', ['auto', 'copy'])
+def test_a_base_file_on_another_disk(
+        make_site: Callable[..., Site], disks: Disks, tmp_path: pathlib.Path,
+        publish: str) -> None:
+    site = make_site(disks.mount('disk', 'ext4') / 'nova', publish=publish)
+    image_id = site.publish(qcow2(tmp_path))
+    expected = {'auto': 'symlink', 'copy': 'copy'}[publish]
+    assert site.state(image_id)['mode'] == expected
+    assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
+    assert not [each for each in site.nova.base.iterdir()
+                if each.name.startswith('.')]
+
+
+def test_a_reflink_takes_no_space(
+        make_site: Callable[..., Site], disks: Disks) -> None:
+    disk = disks.mount('node1', 'xfs')
+    site = make_site(disk / 'nova', location='ssd:tmpl:10')
+    before = disk_use(disk)
+    image_id = site.publish(hosts.content(32 * MIB))
+    assert site.state(image_id)['mode'] == 'reflink'
+    assert disk_use(disk) - before < 40 * MIB
+    # A complete clone as well: Nova copies by cp, which makes a reflink.
+    outcome = site.nova.clone(image_id, 'vm1', backend='Flat', size=GIB)
+    assert outcome['downloads'] == 0
+    assert disk_use(disk) - before < 40 * MIB
+
+
+def disk_use(path: pathlib.Path) -> int:
+    """Return the bytes in use on a disk, what is to be written included."""
+    os.sync()
+    stats = os.statvfs(path)
+    return (stats.f_blocks - stats.f_bfree) * stats.f_frsize
+
+
+def test_nova_wants_raw(make_site: Callable[..., Site],
+                        tmp_path: pathlib.Path) -> None:
+    site = make_site(force_raw=True)
+    image_id = site.publish(qcow2(tmp_path))
+    base = site.nova.base_file(image_id)
+    assert site.state(image_id)['converted']
+    assert base.read_bytes() == hosts.content(8 * MIB, 0).ljust(VIRTUAL,
+                                                                b'\0')
+    assert base.stat().st_blocks * 512 < 12 * MIB  # sparse
+    derived = json.loads((site.copy() / 'base.json').read_text())
+    assert derived['digest'] == hosts.digest_of(base.read_bytes())
+    assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
+    # Once a node and template.
+    made = (site.copy() / 'base.raw').stat().st_ino
+    site.publish(b''.join([(tmp_path / '0.qcow2').read_bytes()]))
+    assert (site.copy() / 'base.raw').stat().st_ino == made
+
+
+def test_novas_own_configuration_is_read(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    conf = tmp_path / 'nova.conf'
+    conf.write_text(
+        f'[DEFAULT]\nstate_path = {tmp_path}\nforce_raw_images = False\n'
+        f'[image_cache]\nsubdirectory_name = base\n')
+    site = make_site(start=False)
+    site.agent.nova = {'nova_config_file': conf}
+    site.agent.start()
+    image_id = site.publish(qcow2(tmp_path))
+    assert site.state(image_id)['base_file'] == str(
+        tmp_path / 'instances' / 'base' / cache.base_name(image_id))
+    assert not site.state(image_id)['converted']
+
+
+# Nova's cache manager
+
+
+def test_what_is_touched_stays_and_what_is_wanted_comes_back(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(touch_interval=1)
+    image_id = site.publish(qcow2(tmp_path))
+    base = site.nova.base_file(image_id)
+    os.utime(base, (1, 1))
+    assert eventually(lambda: base.stat().st_mtime > 1, agents.LONG)
+    site.nova.age(maximum=3600)
+    assert base.exists()
+    site.nova.age(maximum=0)
+    site.becomes(image_id, cache.PUBLISHED)
+    assert eventually(base.exists, agents.LONG)
+    assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
+
+
+@pytest.mark.parametrize('publish', ['auto', 'symlink'])
+def test_a_deleted_image_ages_out_and_its_clones_live(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path,
+        publish: str) -> None:
+    site = make_site(publish=publish, touch_interval=1)
+    image_id = site.publish(qcow2(tmp_path))
+    base = site.nova.base_file(image_id)
+    site.nova.clone(image_id, 'vm1')
+    site.delete(image_id)
+    assert eventually(lambda: not site.agent.host.copies(), agents.LONG)
+    # Nothing in _base is removed, the clone is whole, nobody touches it.
+    disk = site.nova.instances_path / 'vm1' / 'disk'
+    run('qemu-img', 'check', disk)
+    run('qemu-img', 'compare', disk, tmp_path / '0.raw')
+    os.utime(base, (1, 1))
+    site.nova.age(maximum=3600, instances=[('vm1', image_id)])
+    assert base.exists()  # Nova knows that it is in use
+    os.utime(base, (1, 1))
+    passes = site.agent.metric('agent_passes_total')
+    assert eventually(lambda: site.agent.metric('agent_passes_total')
+                      > passes + 2, agents.LONG)
+    assert base.stat().st_mtime == 1
+    disk.unlink()
+    site.nova.age(maximum=3600)
+    assert not os.path.lexists(base)
+    # The last name of the content goes, and with it the space.
+    assert eventually(
+        lambda: not list((site.root / 'node1/ssd/published').iterdir()),
+        agents.LONG)
+
+
+def test_what_nova_has_made_is_left_alone(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(start=False)
+    image_id = site.upload(qcow2(tmp_path))
+    site.nova.clone(image_id, 'vm1', source=tmp_path / '0.qcow2')
+    base = site.nova.base_file(image_id)
+    os.utime(base, (1, 1))
+    before = facts(base)
+    site.agent.start()
+    site.becomes(image_id, cache.FOREIGN)
+    passes = site.agent.metric('agent_passes_total')
+    assert eventually(lambda: site.agent.metric('agent_passes_total')
+                      > passes + 1, agents.LONG)
+    assert facts(base) == before
+    assert site.agent.metric('agent_base_files') == 1
+
+
+def facts(path: pathlib.Path) -> tuple[int, ...]:
+    """Return what changes of a file when somebody changes it."""
+    found = path.stat()
+    return (found.st_ino, found.st_mode, found.st_uid, found.st_size,
+            found.st_nlink, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def test_a_dangling_link_of_ours_leads_somewhere_again(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(publish='symlink')
+    image_id = site.publish(qcow2(tmp_path))
+    base = site.nova.base_file(image_id)
+    os.unlink(base.resolve())
+    assert not base.exists()
+    assert eventually(base.exists, agents.LONG)
+    assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
+
+
+# What would turn boots into errors
+
+
+def test_a_template_that_is_immutable_is_not_published(
+        make_site: Callable[..., Site], disks: Disks,
+        tmp_path: pathlib.Path) -> None:
+    disks.mount('node1', 'ext4')
+    site = make_site(location='ssd:tmpl:10', start=False,
+                     publish='symlink')
+    image_id = site.upload(qcow2(tmp_path))
+    image = site.copy() / 'image'
+    published = tmp_path / 'node1/tmpl/published'
+    run('chattr', '+i', image)
+    try:
+        site.agent.start()
+        state = site.becomes(image_id, cache.FAILED)
+        assert 'symlink' in state['reason']
+    finally:
+        run('chattr', '-i', image)
+    assert published.parent.is_dir()
+    assert not os.path.lexists(site.nova.base_file(image_id))
+
+
+def test_a_read_only_cache_is_reported(
+        make_site: Callable[..., Site], disks: Disks,
+        tmp_path: pathlib.Path) -> None:
+    disk = disks.mount('disk', 'ext4')
+    site = make_site(disk / 'nova', start=False)
+    site.nova.base.mkdir()
+    run('mount', '-o', 'remount,ro', disk)
+    site.agent.start()
+    image_id = site.upload(qcow2(tmp_path))
+    state = site.becomes(image_id, cache.FAILED)
+    assert 'read-only' in state['reason']
+    run('mount', '-o', 'remount,rw', disk)
+    site.becomes(image_id, cache.PUBLISHED)
+
+
+@pytest.mark.parametrize('option', ['user', 'hypervisor_user'])
+def test_who_cannot_reach_a_linked_template(
+        make_site: Callable[..., Site], disks: Disks,
+        tmp_path: pathlib.Path, option: str) -> None:
+    site = make_site(disks.mount('disk', 'ext4') / 'nova',
+                     **{option: STRANGER})
+    image_id = site.upload(qcow2(tmp_path))
+    state = site.becomes(image_id, cache.FAILED)
+    assert f'{STRANGER} cannot enter' in state['reason']
+    assert not os.path.lexists(site.nova.base_file(image_id))
+    # The download that Nova makes instead is not in anybody's way.
+    outcome = site.nova.clone(image_id, 'vm1',
+                              source=tmp_path / '0.qcow2')
+    assert outcome['downloads'] == 1
+    site.becomes(image_id, cache.FOREIGN)
+
+
+# Hostile templates
+
+
+def _header(data: bytes, offset: int, layout: str, *values: int) -> bytes:
+    changed = bytearray(data)
+    struct.pack_into(layout, changed, offset, *values)
+    return bytes(changed)
+
+
+def _backing(directory: pathlib.Path) -> bytes:
+    path = directory / 'backing.qcow2'
+    run('qemu-img', 'create', '-f', 'qcow2', '-b', '/etc/passwd', '-F', 'raw',
+        path, '64M')
+    return path.read_bytes()
+
+
+def _data_file(directory: pathlib.Path) -> bytes:
+    path = directory / 'data.qcow2'
+    run('qemu-img', 'create', '-f', 'qcow2', '-o',
+        f'data_file={directory}/data.raw,data_file_raw=on', path, '64M')
+    return path.read_bytes()
+
+
+def _vmdk(_: pathlib.Path) -> bytes:
+    return (b'# Disk DescriptorFile\nversion=1\nCID=fffffffe\n'
+            b'parentCID=ffffffff\ncreateType="monolithicFlat"\n'
+            b'RW 8 FLAT "/etc/passwd" 0\n').ljust(4096, b'\n')
+
+
+def _polyglot(directory: pathlib.Path) -> bytes:
+    data = qcow2(directory)[:32768]
+    return data + b'\x01CD001\x01'.ljust(2048, b'\0') + bytes(65536)
+
+
+def _bomb(directory: pathlib.Path) -> bytes:
+    raw = directory / 'zero.raw'
+    raw.touch()
+    os.truncate(raw, 3 * GIB)
+    run('qemu-img', 'convert', '-c', '-S', '0', '-O', 'qcow2', raw,
+        directory / 'bomb.qcow2')
+    return (directory / 'bomb.qcow2').read_bytes()
+
+
+HOSTILE: dict[str, Callable[[pathlib.Path], bytes]] = {
+    'backing file': _backing, 'data file': _data_file,
+    'VMDK with an absolute extent': _vmdk, 'ISO and qcow2': _polyglot,
+    'two to the 60th bytes': lambda directory: _header(
+        qcow2(directory), 24, '>Q', 1 << 60),
+    'tables beyond the end': lambda directory: _header(
+        qcow2(directory), 36, '>IQ', 1 << 20, 1 << 40),
+    'bomb': _bomb, 'cut short': lambda directory: qcow2(directory)[:MIB],
+    'only the magic': lambda directory: b'QFI\xfb\0\0\0\3'}
+
+
+def test_no_hostile_template_is_published(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(force_raw=True)
+    images = {name: site.upload(make(tmp_path))
+              for name, make in HOSTILE.items()}
+    for name, image_id in images.items():
+        state = site.becomes(image_id, cache.REFUSED)
+        assert state['reason'], name
+        assert not os.path.lexists(site.nova.base_file(image_id)), name
+    assert site.agent.running
+    assert peak_memory(site.agent) < 400 * MIB
+    assert site.agent.metric('agent_base_files') == len(HOSTILE)
+    records = site.agent.host.records('copies').values()
+    assert all(record['refused'] for record in records)
+    # A good one is not kept waiting by them, and Glance serves them all.
+    site.publish(qcow2(tmp_path, 1))
+    for image_id in images.values():
+        repo = site.agent.host.repository()
+        image = repo.catalog.image(image_id)
+        assert repo.size(image_id, image.digest, image.token)
+
+
+def peak_memory(agent: agents.Agent) -> int:
+    """Return the most bytes that an agent's process has had in memory."""
+    status = pathlib.Path(f'/proc/{agent.pid}/status').read_text()
+    return int(status.split('VmHWM:')[1].split()[0]) << 10
+
+
+# Boot storms
+
+
+@pytest.fixture
+def storm(make_site: Callable[..., Site], tmp_path: pathlib.Path
+          ) -> tuple[Site, str]:
+    """A node that a template is on its way to, and its image.
+
+    It comes slowly: the other node sends half a MiB a second.
+    """
+    site = make_site(start=False, lock_timeout=60,
+                     settings={'tmpl_store_download_limit': MIB})
+    source = site.cluster.node('node0', 'ssd:ssd:10')
+    source.start()
+    image_id = hosts.new_id()
+    data = qcow2(tmp_path)
+    source.host.repository().add(image_id, [data], len(data), 'sha256')
+    site.agent.start()
+    assert eventually(lambda: site.state(image_id).get('boots_wait'),
+                      agents.LONG), site.agent.log_tail()
+    return site, image_id
+
+
+def test_boots_wait_for_a_template_on_its_way(
+        storm: tuple[Site, str], tmp_path: pathlib.Path) -> None:
+    site, image_id = storm
+    others = [Nova(site.nova.instances_path) for _ in range(4)]
+    everybody = [site.nova, *(each.__enter__() for each in others)]
+    try:
+        for number, nova in enumerate(everybody):
+            nova.begin_clones(image_id, *(f'vm{number}-{each}'
+                                          for each in range(10)),
+                              source=tmp_path / '0.qcow2')
+        outcomes = [nova.end_clones() for nova in everybody]
+    finally:
+        for nova in others:
+            nova.__exit__()
+    assert [each['downloads'] for each in outcomes] == [0] * 5
+    site.becomes(image_id, cache.PUBLISHED)
+    assert not site.state(image_id)['boots_wait']
+
+
+def test_boots_go_on_when_the_agent_dies(
+        storm: tuple[Site, str], tmp_path: pathlib.Path) -> None:
+    site, image_id = storm
+    site.nova.begin_clones(image_id, 'vm1', source=tmp_path / '0.qcow2')
+    time.sleep(0.5)
+    site.agent.kill()
+    assert site.nova.end_clones()['downloads'] == 1
+    site.agent.start()
+    site.becomes(image_id, cache.FOREIGN)
+
+
+def test_boots_go_on_when_the_transfer_is_too_slow(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(start=False, lock_timeout=2,
+                     settings={'tmpl_store_download_limit': 100 << 10})
+    source = site.cluster.node('node0', 'ssd:ssd:10').start()
+    image_id = hosts.new_id()
+    data = qcow2(tmp_path)
+    source.host.repository().add(image_id, [data], len(data), 'sha256')
+    site.agent.start()
+    assert eventually(lambda: site.state(image_id).get('boots_wait'),
+                      agents.LONG)
+    outcome = site.nova.clone(image_id, 'vm1', source=tmp_path / '0.qcow2')
+    assert outcome['downloads'] == 1
+    assert site.agent.transfer()
+    # Nor does the agent keep them waiting once more.
+    passes = site.agent.metric('agent_passes_total')
+    assert eventually(lambda: site.agent.metric('agent_passes_total')
+                      > passes + 2, agents.LONG)
+    assert not site.state(image_id).get('boots_wait')
+
+
+def test_boots_go_on_when_the_agent_hangs(
+        storm: tuple[Site, str], tmp_path: pathlib.Path) -> None:
+    site, image_id = storm
+    site.nova.begin_clones(image_id, 'vm1', source=tmp_path / '0.qcow2')
+    site.agent.pause()
+    site.agent.kill()  # as a watchdog would: also one that is stopped dies
+    assert site.nova.end_clones()['downloads'] == 1
+
+
+# Hosts that hold no copy
+
+
+def test_a_boot_elsewhere_brings_a_copy_into_the_cache(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(start=False, fetch_on_boot=True,
+                     settings={'tmpl_store_copies': 1})
+    owner = site.cluster.node('node0', 'ssd:ssd:1000000',
+                              tmpl_store_copies=1).start()
+    site.agent.start()
+    assert eventually(lambda: site.cluster.live(site.agent, owner),
+                      agents.LONG)
+    image_id, data = hosts.new_id(), qcow2(tmp_path)
+    owner.host.repository().add(image_id, [data], len(data), 'sha256')
+    digest = hosts.digest_of(data)
+    # Its hash falls to the other node, whose disk is all but all there is.
+    site.cluster.wait_for_holders(digest, 'node0')
+    assert not site.agent.host.copies(digest)
+    site.nova.base.mkdir(exist_ok=True)
+    part = site.nova.base_file(image_id).with_suffix('.part')
+    part.touch()  # Nova's download begins
+    assert eventually(lambda: site.agent.host.copies(digest), agents.LONG)
+    part.unlink()
+    site.becomes(image_id, cache.PUBLISHED)
+    assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
+
+
+# Damage
+
+
+@pytest.mark.parametrize('publish', ['copy', 'hardlink'])
+def test_a_damaged_base_file_is_reported_with_its_instances(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path,
+        publish: str) -> None:
+    site = make_site(force_raw=True, publish=publish, settings={
+        'tmpl_store_scrub_period': 1, 'tmpl_store_scrub_rate': 200 * MIB})
+    image_id = site.publish(qcow2(tmp_path))
+    site.nova.clone(image_id, 'vm1')
+    base = site.nova.base_file(image_id)
+    base.chmod(0o644)
+    with base.open('r+b') as file:
+        file.seek(MIB)
+        file.write(b'rotten')
+    state = site.becomes(image_id, cache.DAMAGED)
+    assert state['instances'] == ['vm1']
+    assert base.exists()
+    base.read_bytes().index(b'rotten')
+
+
+def test_the_original_may_go(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(start=False, force_raw=True, keep_original=False,
+                     fetch_on_boot=True, settings={'tmpl_store_copies': 1})
+    assert site.agent.nova['keep_original'] is False
+    image_id = site.upload(qcow2(tmp_path))
+    site.agent.start()
+    site.becomes(image_id, cache.PUBLISHED)
+    # It is the only, and so a durable copy: it stays.
+    assert site.copy().is_dir()
+
+
+def test_a_signal_to_stop_lets_boots_go_on(
+        storm: tuple[Site, str], tmp_path: pathlib.Path) -> None:
+    site, image_id = storm
+    site.nova.begin_clones(image_id, 'vm1', source=tmp_path / '0.qcow2')
+    os.kill(site.agent.pid, signal.SIGTERM)
+    assert site.nova.end_clones()['downloads'] == 1
