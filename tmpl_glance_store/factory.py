@@ -81,6 +81,7 @@ def build_agent(options: opts.Options,
     registry = prometheus_client.CollectorRegistry()
     counted = metrics.AgentMetrics(registry, lambda: len(moving))
     api_counted = metrics.ApiMetrics(registry)
+    metrics.SwarmMetrics(registry, lambda: swarm.traffic)
     cache = (imagecache.ImageCache(nova_options, ended=wake.set)
              if nova_options else None)
     if cache is not None:

@@ -42,11 +42,12 @@ class Cloud:
                   f'at {self.server.url}')
         self._say(f'log: {self.server.log}')
 
-    def create_image(self, name: str) -> None:
-        """Upload the template."""
+    def create_image(self, name: str,
+                     path: pathlib.Path | None = None) -> None:
+        """Upload the file at *path*, the template unless given."""
         self.run('openstack', 'image', 'create', '--progress',
                  '--disk-format', 'qcow2', '--container-format', 'bare',
-                 '--file', str(self._scene.template.path),
+                 '--file', str(path or self._scene.template.path),
                  '-f', 'value', '-c', 'status', name)
 
     def show_image(self, name: str) -> dict[str, Any]:

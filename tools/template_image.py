@@ -76,6 +76,12 @@ def check_disk(disk: pathlib.Path, root_offset: int) -> str:
     return report.strip().splitlines()[-1].split(': ', 1)[-1]
 
 
+def backing_chain(disk: pathlib.Path) -> list[str]:
+    """Return the files that a qcow2 disk consists of, the disk first."""
+    return [each['filename'] for each in json.loads(run(
+        'qemu-img', 'info', '--backing-chain', '--output=json', disk))]
+
+
 def run(name: str, *arguments: str | os.PathLike[str],
         stdin: str | None = None) -> str:
     """Return what the program *name* prints.

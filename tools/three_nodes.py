@@ -9,8 +9,11 @@ from typing import Self
 
 from tests.functional import agents
 from tests.functional import etcd
+from tmpl_glance_store import imagecache
 from tools import cloud
+from tools import guest
 from tools import stage
+from tools import template_image
 
 #: Bytes/s that a node may fetch: a disk of this machine is no network.
 DOWNLOAD_LIMIT = 80 * stage.MIB
@@ -53,12 +56,15 @@ class ThreeNodes:
                 'Kill the agent of one of them: another node steps in':
                     self._kill,
                 'Start it again: nothing is fetched twice': self._return,
-                'Delete the image: it goes everywhere': self._delete,
+                'Delete the image: it goes everywhere': self._end,
             }
         return {
             'Start three nodes without an SSD': self._start,
             'Upload: every node gets it, from the others too': self._upload,
             'Delete this image as well': self._delete,
+            'Upload a bootable one: every node gives it to Nova':
+                self._publish,
+            'Boot a guest on each node, from its own disk': self._boot,
         }
 
     def _start(self) -> None:
@@ -68,9 +74,10 @@ class ThreeNodes:
             tmpl_store_copies=2, tmpl_store_rebuild_delay=2,
             tmpl_store_download_limit=DOWNLOAD_LIMIT))
         glance = self._cluster.node('glance', 'staging:staging')
-        self._nodes = [self._cluster.node(f'node{number}',
-                                          f'{self._tier}:disk:100')
-                       for number in (1, 2, 3)]
+        self._nodes = [self._cluster.node(
+            f'node{number}', f'{self._tier}:disk:100', nova={
+                'instances_path': self._instances(f'node{number}'),
+                'force_raw': False}) for number in (1, 2, 3)]
         for agent in self._cluster.agents:
             agent.launch()
         self._cloud = cloud.Cloud(self._scene, self._root / 'glance',
@@ -130,7 +137,58 @@ class ThreeNodes:
         self._cloud.delete_image('template')
         self._cluster.wait_until_clean()
         self._say('nothing is left on any node')
+
+    def _end(self) -> None:
+        self._delete()
         self._cleanup.close()
+
+    def _publish(self) -> None:
+        self._guest = guest.make_guest(self._root)
+        self._cloud.create_image('guest', self._guest.path)
+        self._digest = self._cloud.digest_of('guest')
+        self._image_id = self._cloud.show_image('guest')['id']
+        self._wait(lambda: len(self._holders()) == 3)
+        self._wait(lambda: all(self._base_file(node).exists()
+                               for node in self._nodes))
+        self._cluster.wait_until_whole()
+        for node in self._nodes:
+            image, = node.status()['images']
+            self._say(f'{node.name}: {self._scene.short(image["base_file"])} '
+                      f'is {image["state"]} ({image["mode"]})')
+
+    def _boot(self) -> None:
+        before = self._traffic()
+        for node in self._nodes:
+            disk = self._instances(node.name) / 'vm' / 'disk'
+            disk.parent.mkdir()
+            guest.make_overlay(self._base_file(node), 'qcow2', disk)
+            booted = guest.boot(disk, self._guest.mark)
+            status, = node.status()['images']
+            stage.check(status['instances'] == ['vm'],
+                        f'{node.name} does not know whose base file it is')
+            self._say(f'{node.name}: up after {booted.seconds:.1f} s')
+            self._say('  ' + ' <- '.join(map(
+                self._scene.short, template_image.backing_chain(disk))))
+        time.sleep(2)  # the agents count once a second
+        read = self._traffic() - before
+        self._say(f'bytes read over the network by the boots: {read:.0f}')
+        stage.check(read == 0, 'the boots were not local')
+
+    def _instances(self, name: str) -> pathlib.Path:
+        directory = self._root / 'nova' / name
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+
+    def _base_file(self, node: agents.Agent) -> pathlib.Path:
+        return (self._instances(node.name) / '_base'
+                / imagecache.base_name(self._image_id))
+
+    def _traffic(self) -> float:
+        """Return the template bytes that the agents have sent or got."""
+        return sum(node.metric(name) for node in self._cluster.agents
+                   for name in ('api_sent_bytes_total',
+                                'swarm_received_bytes_total',
+                                'swarm_sent_bytes_total'))
 
     def _inode_of(self, node: agents.Agent) -> int:
         copy, = node.host.copies(self._digest)

@@ -44,7 +44,7 @@ def test_every_step_of_the_demo_holds(
         demo: 'subprocess.Popen[str]', tmp_path: pathlib.Path) -> None:
     output, _ = demo.communicate(timeout=600)
     assert demo.returncode == 0, output
-    assert output.count(' ok ') == 16
+    assert output.count(' ok ') == 18
     assert '100%' in output
     assert programs_in(tmp_path) == []
     assert list(tmp_path.iterdir()) == []

@@ -425,7 +425,7 @@ def _polyglot(directory: pathlib.Path) -> bytes:
 def _bomb(directory: pathlib.Path) -> bytes:
     raw = directory / 'zero.raw'
     raw.touch()
-    os.truncate(raw, 3 * GIB)
+    os.truncate(raw, 300 * MIB)
     run('qemu-img', 'convert', '-c', '-S', '0', '-O', 'qcow2', raw,
         directory / 'bomb.qcow2')
     return (directory / 'bomb.qcow2').read_bytes()

@@ -1,9 +1,10 @@
 """What an agent counts, for Prometheus."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import prometheus_client
+from prometheus_client import core
 
 from tmpl_glance_store import plan
 
@@ -29,6 +30,28 @@ class ApiMetrics:
         self.refused = prometheus_client.Counter(
             'tmpl_api_refused', 'Connections refused or cut.',
             ('reason',), registry=registry)
+
+
+class SwarmMetrics:
+    """The bytes that templates were on the network for.
+
+    :param registry: where it is registered, once a registry
+    :param traffic: returns template bytes (received, sent)
+    """
+
+    def __init__(self, registry: prometheus_client.CollectorRegistry,
+                 traffic: Callable[[], tuple[int, int]]) -> None:
+        self._traffic = traffic
+        registry.register(self)
+
+    def collect(self) -> Iterator[core.CounterMetricFamily]:
+        """Yield the counters."""
+        received, sent = self._traffic()
+        yield core.CounterMetricFamily(
+            'tmpl_swarm_received_bytes', 'Template bytes from other nodes.',
+            received)
+        yield core.CounterMetricFamily(
+            'tmpl_swarm_sent_bytes', 'Template bytes to other nodes.', sent)
 
 
 class AgentMetrics:

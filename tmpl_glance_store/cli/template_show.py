@@ -33,7 +33,8 @@ class TemplateShow(base.ShowOne):
             'node': getattr(locations.get(copy.location_id), 'node', None),
             'path': getattr(locations.get(copy.location_id), 'path', None),
             'complete': copy.complete,
-            'proved_at': base.moment(copy.verified_at)}
+            'proved_at': base.moment(copy.verified_at),
+            'published': list(copy.published), 'refused': copy.refused}
             for copy in self.catalog.copies(digest)]
         fetching = sorted(name for name, node in self.catalog.nodes().items()
                           if digest in node.fetching)

@@ -5,6 +5,7 @@
 
 from tmpl_glance_store.imagecache.cache import STATES
 from tmpl_glance_store.imagecache.cache import ImageCache
+from tmpl_glance_store.imagecache.cache import base_name
 from tmpl_glance_store.imagecache.preparation import Held
 
-__all__ = ('STATES', 'Held', 'ImageCache')
+__all__ = ('STATES', 'Held', 'ImageCache', 'base_name')

@@ -20,7 +20,7 @@ _VMDK_TYPES = frozenset(('streamOptimized', 'monolithicSparse'))
 # A template's compressed clusters may grow so many times at most; what
 # operating systems consist of grows five times.
 _MAX_GROWTH = 100
-_GIB = 1 << 30
+_HARMLESS = 256 << 20  # bytes
 
 
 class Refused(exceptions.TmplError):
@@ -99,7 +99,7 @@ def _check_clusters(fd: int, cluster_size: int) -> None:
     if counted.get('image-end-offset', 0) > _round_up(length, cluster_size):
         raise Refused('it is cut short')
     grown = counted.get('compressed-clusters', 0) * cluster_size
-    if grown > max(length * _MAX_GROWTH, _GIB):
+    if grown > max(length * _MAX_GROWTH, _HARMLESS):
         raise Refused(f'{length} bytes would grow to {grown}')
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent import futures
 
@@ -29,6 +30,8 @@ from tmpl_glance_store.swarm.progress import Progress
 LOG = logging.getLogger(__name__)
 
 Peer = tuple[str, int]
+
+_COUNT = 1  # seconds between two looks at the traffic
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -81,6 +84,7 @@ class Swarm:
         self._lock = threading.RLock()
         self._transfers: dict[str, _Transfer] = {}
         self._closing = threading.Event()
+        self._traffic = (0, 0)
         self._session = engine.open_session(host, port, tls is not None)
         self.set_limits(upload_limit, download_limit)
         self.port = engine.wait_for_port(self._session, host, port)
@@ -175,6 +179,11 @@ class Swarm:
             transfer = self._transfers.pop(digest, None)
             if transfer:
                 self._remove(transfer)
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Template bytes (received, sent) by this session, a moment ago."""
+        return self._traffic
 
     def set_limits(self, upload: int, download: int) -> None:
         """Set the limits in bytes/s over all peers; 0 is no limit."""
@@ -297,8 +306,12 @@ class Swarm:
             self._ended(transfer.template.digest)
 
     def _read_alerts(self) -> None:
+        asked = 0.0
         while not self._closing.is_set():
             self._session.wait_for_alert(200)
+            if time.monotonic() - asked > _COUNT:
+                self._session.post_session_stats()
+                asked = time.monotonic()
             for alert in self._session.pop_alerts():
                 try:
                     self._on_alert(alert)
@@ -306,6 +319,10 @@ class Swarm:
                     LOG.exception('swarm: %s', alert)
 
     def _on_alert(self, alert: lt.alert) -> None:
+        if isinstance(alert, lt.session_stats_alert):
+            self._traffic = (alert.values['net.recv_payload_bytes'],
+                             alert.values['net.sent_payload_bytes'])
+            return
         react = _REACTIONS.get(type(alert))
         if react is None:
             return
