@@ -108,10 +108,11 @@ def boot(disk: pathlib.Path, mark: str) -> Boot:
     start = time.monotonic()
     with subprocess.Popen(
             # setpriv: should we be killed, it dies too.
-            ['setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64', '-machine', 'pc,accel=tcg', '-m', '192',
-             '-nodefaults', '-display', 'none', '-no-reboot', '-drive',
-             f'file={disk},format=qcow2,if=virtio', '-serial',
-             f'file:{console}'], stdin=subprocess.DEVNULL,
+            ['setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64',
+             '-machine', 'pc,accel=tcg', '-m', '192', '-nodefaults',
+             '-display', 'none', '-no-reboot',
+             '-drive', f'file={disk},format=qcow2,if=virtio',
+             '-serial', f'file:{console}'], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL) as process:
         try:
             while f'guest-is-up: {mark}' not in console.read_text(

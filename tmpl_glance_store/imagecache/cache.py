@@ -123,20 +123,21 @@ class ImageCache:
         with self._mutex:
             self._open(roots)
             problem = self._problem()
-            before, self._states = self._states, {}
-            for each in held:
-                for image_id in each.images:
-                    self._settle(each, image_id, problem)
+            states = {image_id: self._settle(each, image_id, problem)
+                      for each in held for image_id in each.images}
             for digest, image_ids in arriving.items():
                 for image_id in image_ids:
-                    self._expect(digest, image_id, problem,
-                                 digest in failed)
+                    path = self._path(image_id)
+                    if image_id not in states and not os.path.exists(path):
+                        states[image_id] = self._expect(
+                            digest, image_id, problem, digest in failed)
             self._preparation.keep_only(
-                {each.digest for each in self._states.values()
+                {each.digest for each in states.values()
                  if each.state not in (PUBLISHED, FOREIGN, DAMAGED)})
-            self._guard(images)
-            self._forget(images)
-            self._tell(before)
+            self._guard(states, images)
+            self._forget(states, images)
+            self._tell(states)
+            self._states = states
 
     def _open(self, roots: Iterable[str]) -> None:
         roots = set(roots)
@@ -146,7 +147,7 @@ class ImageCache:
             try:
                 self._ledgers[root] = ledger.Ledger(root)
             except OSError as exc:
-                LOG.error('Nothing is published from %s: %s', root, exc)
+                self._say(root, f'Nothing is published from {root}: {exc}')
 
     def _problem(self) -> str | None:
         """Return why nothing can be published on this node now, if so."""
@@ -181,19 +182,20 @@ class ImageCache:
     # One image of a template that is here
 
     def _settle(self, held: Held, image_id: str,
-                problem: str | None) -> None:
+                problem: str | None) -> State:
+        """Bring one base file in line, as far as that goes now."""
         try:
             state, reason = self._attempt(held, image_id, problem)
         except inspection.Refused as exc:
             state, reason = REFUSED, str(exc)
         except (exceptions.TmplError, OSError) as exc:
             state, reason = FAILED, str(exc)
-        self._states[image_id] = State(image_id, held.digest, state, reason)
+        return State(image_id, held.digest, state, reason)
 
     def _attempt(self, held: Held, image_id: str,
                  problem: str | None) -> tuple[str, str]:
         name = base_name(image_id)
-        path = os.path.join(self._directory, name)
+        path = self._path(image_id)
         entry = self._entry(name)
         if os.path.lexists(path):
             if entry is None or not entry.is_at(path):
@@ -259,7 +261,6 @@ class ImageCache:
                 entry = ledger.Entry(
                     name=name, image_id=image_id, digest=held.digest,
                     content=prepared.content, size=prepared.size, mode=way,
-                    device=0 if is_link else found.st_dev,
                     inode=0 if is_link else found.st_ino,
                     made_at=self._clock(), verified_at=self._clock(),
                     mark='' if is_link else ledger.read_mark(temp),
@@ -304,6 +305,9 @@ class ImageCache:
                     f'to a group with that user in it, or put the location '
                     f'and instances_path on one file system with reflinks')
 
+    def _path(self, image_id: str) -> str:
+        return os.path.join(self._directory, base_name(image_id))
+
     def _entry(self, name: str) -> ledger.Entry | None:
         return next((book.entries[name] for book in self._ledgers.values()
                      if name in book.entries), None)
@@ -311,45 +315,43 @@ class ImageCache:
     # Boots that wait
 
     def _expect(self, digest: str, image_id: str, problem: str | None,
-                failed: bool) -> None:
-        path = os.path.join(self._directory, base_name(image_id))
-        if image_id in self._states or os.path.exists(path):
-            return
+                failed: bool) -> State:
+        """Return what an image is whose template is not here yet."""
         if failed:
             self._served.add(base_name(image_id))
-        self._states[image_id] = State(
+        return State(
             image_id, digest, FAILED if problem or failed else ARRIVING,
             problem or ('its transfer failed' if failed else ''))
 
-    def _guard(self, images: Iterable[str]) -> None:
+    def _guard(self, states: Mapping[str, State],
+               images: Iterable[str]) -> None:
         """Let boots wait for what is arriving or in preparation, but once."""
-        wanted = {base_name(each.image_id): each
-                  for each in self._states.values()
+        wanted = {base_name(each.image_id) for each in states.values()
                   if each.state in (ARRIVING, PREPARING)}
         self._served = {
             name for name in self._served & {base_name(each)
                                              for each in images}
             if not os.path.exists(os.path.join(self._directory, name))}
-        for name in self._locks.guarded - wanted.keys():
+        for name in self._locks.guarded - wanted:
             self._locks.let_go(name)
         if not self._options.lock_timeout:
             return
-        for name in wanted.keys() - self._locks.guarded:
-            if name in self._served:
-                continue  # they have waited long enough
+        # Those that have been served have waited long enough.
+        for name in wanted - self._locks.guarded - self._served:
             try:
                 if self._locks.guard(name):
                     self._served.add(name)
             except exceptions.WriteDenied as exc:
-                self._say(name, str(exc))
+                self._say('locks', f'Boots cannot wait: {exc}')
 
     # What is not wanted any more
 
-    def _forget(self, images: Mapping[str, str]) -> None:
+    def _forget(self, states: Mapping[str, State],
+                images: Mapping[str, str]) -> None:
         for book in self._ledgers.values():
             for entry in list(book.entries.values()):
                 path = os.path.join(self._directory, entry.name)
-                state = self._states.get(entry.image_id)
+                state = states.get(entry.image_id)
                 if not os.path.isdir(self._directory):
                     continue  # not mounted: nothing is known
                 if not entry.is_at(path):
@@ -438,14 +440,12 @@ class ImageCache:
         self._locks.close()
         self._preparation.close()
 
-    def _tell(self, before: Mapping[str, State]) -> None:
-        for image_id, state in self._states.items():
+    def _tell(self, states: Mapping[str, State]) -> None:
+        for image_id, state in states.items():
             if (state.state in (FAILED, REFUSED, DAMAGED)
-                    and state != before.get(image_id)):
+                    and state != self._states.get(image_id)):
                 LOG.warning('Image %s (template %s) is not published: %s',
                             image_id, state.digest, state.reason)
-        self._said = {key: text for key, text in self._said.items()
-                      if key in self._served}
 
     def _say(self, key: str, text: str) -> None:
         if self._said.get(key) != text:

@@ -2,7 +2,9 @@
 
 A base file is ours if it is the very inode that was noted before it appeared:
 what libvirt changes of it (the owner) and what Nova does (the time) does not
-matter. The mark tells it from a later file with the same inode number.
+matter. The mark tells it from a later file with the same inode number; a hard
+link needs none, since its number is taken while the copy is there. Numbers of
+devices are not noted: they change with a restart of the machine.
 """
 
 import contextlib
@@ -28,10 +30,10 @@ class Entry(objects.Record):
 
     ``name`` is that of the file, ``digest`` of the template; ``content`` is
     the digest of what the file holds, which is another one if it was
-    converted, and ``size`` its length in bytes. ``device`` and ``inode`` are
-    the file's, ``mark`` its extended attribute, empty where the file system
-    has none. ``target`` is what a symbolic link points to. ``made_at`` and
-    ``verified_at`` are seconds since the epoch.
+    ``converted``, and ``size`` its length in bytes. ``mode`` is the way in
+    which it was made, ``mark`` the extended attribute of ``inode``, empty
+    where it has none. ``target`` is what a symbolic link points to.
+    ``made_at`` and ``verified_at`` are seconds since the epoch.
     """
 
     name: str
@@ -40,7 +42,6 @@ class Entry(objects.Record):
     content: str
     size: int
     mode: str
-    device: int
     inode: int
     made_at: float
     mark: str = ''
@@ -57,7 +58,7 @@ class Entry(objects.Record):
                 return os.readlink(path) == self.target
         except OSError:
             return False
-        return ((found.st_dev, found.st_ino) == (self.device, self.inode)
+        return (found.st_ino == self.inode
                 and (not self.mark or read_mark(path) == self.mark))
 
 

@@ -24,6 +24,7 @@ from tmpl_glance_store.imagecache import ownership
 LOG = logging.getLogger(__name__)
 
 _PREFIX = 'nova-'
+_ATTEMPTS = 10
 _MODE = 0o664  # both Nova's group and its user open it for writing
 
 
@@ -109,7 +110,7 @@ class Locks:
 
     def _take(self, name: str) -> lockutils.InterProcessLock | None:
         path = os.path.join(self._path, _PREFIX + name)
-        while True:
+        for _ in range(_ATTEMPTS):
             lock = lockutils.external_lock(name, _PREFIX, self._path)
             try:
                 self._prepare(path)
@@ -127,6 +128,7 @@ class Locks:
             if _is_still(lock, path):
                 return lock
             lock.release()  # removed as well: take the new one
+        raise exceptions.WriteDenied(f'lock {path} goes whenever it is made')
 
     def _prepare(self, path: str) -> None:
         """Make sure that there is a lock file that Nova, too, can open.
