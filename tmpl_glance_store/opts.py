@@ -224,8 +224,10 @@ Nova makes linked clones without a download. Unless this or
 ``nova_config_file`` is set, nothing is published.
 """),
     cfg.StrOpt('image_cache_subdirectory_name', help="""
-Nova's directory of base files within ``instances_path``, as
-``[image_cache] subdirectory_name`` in nova.conf. Default: ``_base``.
+Nova's directory of base files within ``instances_path``.
+
+It has to be what ``[image_cache] subdirectory_name`` is in nova.conf.
+Default: ``_base``, as Nova's.
 """),
     cfg.StrOpt('publish', default=AUTO, choices=PUBLISH_MODES, help="""
 How a base file is made from a copy.
@@ -239,8 +241,8 @@ takes the space a second time. ``off`` publishes nothing.
     cfg.BoolOpt('force_raw', help="""
 Whether base files are raw, as ``force_raw_images`` in nova.conf.
 
-A template in another format is converted once on each node. Default: True, as
-Nova's.
+A template in another format is then converted once on each node. Default:
+True, as Nova's.
 """),
     cfg.IntOpt('touch_interval', default=3600, min=1, help="""
 Seconds between two touches of a base file whose image lives.
@@ -258,6 +260,8 @@ image from Glance as usual. 0: boots never wait.
 """),
     cfg.IntOpt('convert_concurrency', default=1, min=1, max=64, help="""
 Templates that are converted to raw, or copied, at a time.
+
+Each takes a part of a core and of the disk, at the lowest priority.
 """),
     cfg.IntOpt('max_virtual_size', default=16384, min=1, help="""
 Size in GiB of the largest disk that a template may describe.
@@ -271,28 +275,36 @@ It owns the base and lock files that the agent makes, as far as the agent may
 give them away. Default: the owner of ``instances_path``.
 """),
     cfg.StrOpt('group', help="""
-Group, by name or number, that nova-compute runs in. The agent's user has to
-be in it. Default: the group of ``instances_path``.
+Group, by name or number, that nova-compute runs in.
+
+The agent's user has to be in it: they share lock files. Default: the group of
+``instances_path``.
 """),
     cfg.StrOpt('hypervisor_user', help="""
-User, by name or number, that guests run as. Before a template is published
-by a link, the agent makes sure that this user can reach it. Default:
-``libvirt-qemu`` or ``qemu``, whichever this node has.
+User, by name or number, that guests run as.
+
+Before a template is published by a link, the agent makes sure that this user
+can reach it. Default: ``libvirt-qemu`` or ``qemu``, whichever this node has.
 """),
     cfg.StrOpt('mode', default='0644', help="""
-Mode of reflinks and copies, octal. Everybody must be able to read them:
-libvirt changes the owner of a base file for good, and the next reader has no
-other right. Links keep the mode of the copy, 0444.
+Mode of reflinks and copies, octal.
+
+Everybody must be able to read them: libvirt changes the owner of a base file
+for good, and the next reader has no other right. Links keep the mode of the
+copy, 0444.
 """),
     cfg.BoolOpt('keep_original', default=True, help="""
-Whether a template stays as it was uploaded when every base file of it on this
-node is a raw conversion. If not, a copy that the placement does not ask for
-goes as soon as they are published.
+Whether a template stays as it was uploaded where only its raw conversion is
+used.
+
+If not, a copy that the placement does not ask for goes as soon as all its base
+files on this node are conversions. One that it does ask for always stays.
 """),
     cfg.BoolOpt('fetch_on_boot', default=False, help="""
-Whether a template that Nova begins to download from Glance is also brought
-into a location of this node, as a cache: the next one that needs it finds it
-here. It goes when space is short.
+Whether a template that Nova begins to download is brought to this node, too.
+
+It is a cache in one of this node's locations: what needs the template next
+finds it here. It goes when space is short.
 """),
 ]
 

@@ -463,3 +463,34 @@ def test_a_thousand_templates_on_a_thousand_nodes_are_planned_quickly():
     todo = plan.make(observed, layout, everywhere)
     assert time.process_time() - start < 3
     assert todo.actions == ()
+
+
+# A compute node's own wishes
+
+
+def test_what_nova_fetches_is_brought_here_as_a_cache():
+    assert actions('n4', recorded={'a1': [T]}) == []
+    wished = actions('n4', recorded={'a1': [T]}, wished={T})
+    assert [type(each) for each in wished] == [Fetch]
+    assert CLUSTER[wished[0].location_id].node == 'n4'
+
+
+def test_a_wish_is_no_reason_to_hold_a_template_twice():
+    assert actions('n2', recorded={'a1': [T], 'b': [T]}, wished={T}) == []
+    assert actions('n2', recorded={'a1': [T]}, wished={T}) == [Fetch(T, 'b')]
+
+
+def test_a_wish_without_room_is_none():
+    assert actions('n4', recorded={'a1': [T]}, wished={T},
+                   has_room=lambda *_: False) == []
+
+
+def test_a_spare_surplus_copy_goes_at_once():
+    surplus = {'a1': [T], 'b': [T], 'd': [T]}
+    assert actions('n4', recorded=surplus) == []
+    assert actions('n4', recorded=surplus, spare={T}) == [
+        Release(T, 'd', ('a1', 'b'))]
+
+
+def test_a_spare_copy_that_is_a_target_stays():
+    assert actions('n2', recorded={'a1': [T], 'b': [T]}, spare={T}) == []
