@@ -590,6 +590,11 @@ def _group(text: str | None,
             f'{option}: no group {text!r} on this host') from None
 
 
+def list_store_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return the options of a Glance backend, for oslo-config-generator."""
+    return [('tmpl', STORE_OPTS)]
+
+
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
-    """Return the options for oslo-config-generator."""
+    """Return all options, those of an agent, for oslo-config-generator."""
     return [('tmpl', STORE_OPTS + AGENT_OPTS), ('nova', NOVA_OPTS)]

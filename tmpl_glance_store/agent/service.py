@@ -179,6 +179,7 @@ class Service:
 
     def _watch(self) -> None:
         while not self._stopped.is_set():
+            notify('WATCHDOG=1')
             try:
                 if self._view.wait(1):
                     self._wake.set(refresh=True)
