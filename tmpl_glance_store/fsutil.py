@@ -60,6 +60,17 @@ def make_directory(path: str) -> None:
         os.mkdir(path)
         with contextlib.suppress(FileNotFoundError):  # removed meanwhile
             os.chmod(path, 0o755)  # noqa: S103
+            inherit_owner(path)
+
+
+def inherit_owner(path: str) -> None:
+    """Give a new directory to the owner of the one above it, if allowed.
+
+    An agent with CAP_CHOWN shares a location with a Glance that has another
+    user, and no capabilities.
+    """
+    with contextlib.suppress(PermissionError):
+        os.chown(path, os.stat(os.path.dirname(path)).st_uid, -1)
 
 
 def write_durably(path: str, data: bytes, mode: int = 0o444) -> None:

@@ -17,18 +17,16 @@ class Nova:
 
     :param instances_path: made unless it is there
     :param force_raw: Nova's ``force_raw_images``
-    :param prefix: command that runs it, for example as another user
     """
 
     def __init__(self, instances_path: pathlib.Path, *,
-                 force_raw: bool = False,
-                 prefix: tuple[str, ...] = ()) -> None:
+                 force_raw: bool = False) -> None:
         instances_path.mkdir(exist_ok=True)
         self.instances_path = instances_path
         self.base = instances_path / '_base'
         self._force_raw = force_raw
         self._process = subprocess.Popen(
-            [*prefix, sys.executable, '-W', 'ignore', '-m',
+            [sys.executable, '-W', 'ignore', '-m',
              'tests.functional.nova_child'], cwd=ROOT, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+import stat
 import threading
 import time
 import urllib.parse
@@ -79,13 +80,21 @@ class SQLiteKeyValue(contract.KeyValue):
         self._require_database()
 
     def _create_file(self) -> None:
-        # The tokens in it make location URLs unforgeable: not for others.
+        # The tokens in it make location URLs unforgeable: not for others. But
+        # for the group, where its directory is the group's: Glance and the
+        # agent may be two users. SQLite gives its other files the same mode.
         # An existing file is not opened here: to close it would drop the
         # locks that SQLite has on it in this process (POSIX advisory locks).
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL,
-                             0o640))
-        if not os.access(self._path, os.R_OK | os.W_OK):
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL,
+                         0o640)
+            try:
+                if os.stat(os.path.dirname(self._path)).st_mode & stat.S_IWGRP:
+                    os.fchmod(fd, 0o660)
+            finally:
+                os.close(fd)
+        # With capabilities, if the service has some.
+        if not os.access(self._path, os.R_OK | os.W_OK, effective_ids=True):
             raise PermissionError(f'{self._path} cannot be written')
 
     def get(self, key: str) -> contract.Entry | None:

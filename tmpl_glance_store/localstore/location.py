@@ -92,7 +92,8 @@ class LocalLocation:
 
     def is_writable(self) -> bool:
         """Tell whether the file system, and its rights, let us write."""
-        return os.access(self.paths.incoming, os.W_OK | os.X_OK)
+        return os.access(self.paths.incoming, os.W_OK | os.X_OK,
+                         effective_ids=True)
 
     def has_room(self, size: int) -> bool:
         """Tell whether *size* more bytes leave the reserve untouched."""

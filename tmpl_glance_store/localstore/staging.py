@@ -60,6 +60,7 @@ class Staged:
                 lock = fsutil.lock_directory(directory)
                 if lock is not None:
                     os.chmod(directory, 0o755)  # noqa: S103
+                    fsutil.inherit_owner(directory)
                     return cls(where, directory, lock, require_room, False)
 
     @classmethod
