@@ -136,3 +136,48 @@ def test_a_part_of_a_url_follows_a_strict_pattern(pattern, good):
            '../' + good[0], good[0] + '/', '-' + good[0], '.', '..', 'ä',
            good[0][:-1] + '\u0661', '%41']
     assert not [text for text in bad if pattern.fullmatch(text)]
+
+
+# Rolling upgrades: as the release before this one wrote its records
+
+BEFORE = {
+    objects.Copy: (
+        '{"complete": true, "digest": "d", "location_id": "l", "published": '
+        '[], "verified_at": 1.5, "version": 1}'),
+    objects.Node: (
+        '{"api": "http://127.0.0.1:1", "fetching": [], "full": [], "name": '
+        '"n", "release": "0.1", "swarm": "127.0.0.1:2", "version": 1}'),
+    objects.Image: (
+        '{"created_at": 1.0, "digest": "d", "image_id": "i", "token": "t", '
+        '"version": 1}'),
+    objects.Location: (
+        '{"id": "l", "node": "n", "path": "/p", "state": "active", "tier": '
+        '"ssd", "version": 1, "weight": 1.0}'),
+    objects.TemplateRecord: (
+        '{"deleted_at": null, "images": ["i"], "pinned": false, "template": '
+        '{"checksum": "c", "created_at": 1.0, "digest": "d", "format": '
+        '"raw", "hashing_algo": "sha512", "multihash": "m", "piece_size": '
+        '1048576, "position": 5, "size": 7}, "version": 1}')}
+
+
+@pytest.mark.parametrize('record', BEFORE)
+def test_records_of_the_release_before_are_read(record):
+    old = json.loads(BEFORE[record])
+    new = json.loads(record.from_json(BEFORE[record]).to_json())
+    assert new == {**new, **old}
+
+
+@pytest.mark.parametrize('record', BEFORE)
+def test_the_release_before_reads_records_of_this_one(record):
+    known = set(json.loads(BEFORE[record])) - {'version'}
+    before = dataclasses.make_dataclass(
+        record.__name__, sorted(known), bases=(objects.Record,), frozen=True)
+    new = record.from_json(BEFORE[record]).to_json()
+    read = before.from_json(new)
+    assert {field.name for field in dataclasses.fields(read)} == known
+
+
+def test_what_this_release_adds_has_a_default():
+    copy = objects.Copy.from_json(BEFORE[objects.Copy])
+    assert copy.refused == ''
+    assert copy.published == ()
