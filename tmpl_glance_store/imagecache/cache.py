@@ -423,7 +423,7 @@ class ImageCache:
                 'mode': entry.mode if entry is not None else None,
                 'converted': entry is not None and entry.converted,
                 'boots_wait': name in self._locks.guarded,
-                'instances': list(by_base.get(path, ()))}
+                'instances': list(by_base.get(name, ()))}
 
     def next_change(self) -> float | None:
         """Return the seconds until time alone changes something, or None."""
@@ -516,7 +516,7 @@ class ImageCache:
                 book.write(dataclasses.replace(
                     entry, verified_at=self._clock(), damaged=not good))
         if not good:
-            names = self._instances.by_base().get(path, ())
+            names = self._instances.by_base().get(entry.name, ())
             LOG.error('Base file %s is damaged; instances on it: %s', path,
                       ', '.join(names) or 'none')
 

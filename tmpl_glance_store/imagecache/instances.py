@@ -24,8 +24,9 @@ class Instances:
         self._known: dict[str, _Disk] = {}
 
     def by_base(self) -> Mapping[str, Sequence[str]]:
-        """Return the names of instances, by the files that they sit on.
+        """Return the names of instances, by the names of base files.
 
+        Not by their paths: Nova may be in a container, and see others.
         qemu-img is asked once for each disk, and again when its header has
         changed.
         """
@@ -35,7 +36,7 @@ class Instances:
                            for name, disk in self._disks()}
             for name, disk in self._known.items():
                 for path in disk.chain:
-                    found.setdefault(path, []).append(name)
+                    found.setdefault(os.path.basename(path), []).append(name)
         return found
 
     def _look(self, name: str, path: str) -> '_Disk':
@@ -70,7 +71,7 @@ class Instances:
 
 @dataclasses.dataclass(frozen=True)
 class _Disk:
-    """A disk as it was: its header, and the files that it sits on."""
+    """A disk as it was: its header, and the paths that it sits on."""
 
     header: bytes
     chain: tuple[str, ...]

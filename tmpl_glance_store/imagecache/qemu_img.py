@@ -61,9 +61,15 @@ def backing_chain(path: str) -> list[str]:
 
     :raises Failed: if it cannot be read
     """
-    answer = _run([*_LIMITS, 'qemu-img', 'info', '-U', '--output=json',
-                   '--backing-chain', '-f', 'qcow2', path])
-    return [each['filename'] for each in json.loads(answer)[1:]]
+    command = [*_LIMITS, 'qemu-img', 'info', '-U', '--output=json',
+               '-f', 'qcow2', path]
+    try:
+        answer = _run([*command, '--backing-chain'])
+        return [each['filename'] for each in json.loads(answer)[1:]]
+    except Failed:
+        # Its base has another path, or is not readable, here.
+        name = json.loads(_run(command)).get('backing-filename')
+        return [name] if name else []
 
 
 def convert_to_raw(source: int, image_format: str, target: int, *,
