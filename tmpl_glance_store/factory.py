@@ -85,7 +85,7 @@ def build_agent(options: opts.Options,
     cache = (imagecache.ImageCache(nova_options, ended=wake.set)
              if nova_options else None)
     if cache is not None:
-        counted.show_base_files(imagecache.STATES, cache.count)
+        metrics.ImageCacheMetrics(registry, lambda: cache.states.values())
 
     def make_api(agent: service.Service) -> listener.Listener:
         return listener.Listener(

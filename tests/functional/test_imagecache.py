@@ -454,7 +454,10 @@ def test_no_hostile_template_is_published(
     assert site.agent.running
     assert peak_memory(site.agent) < 400 * MIB
     assert site.agent.metric('agent_base_files') == len(HOSTILE)
+    metrics = site.agent.ask('/metrics').decode()
     records = site.agent.host.records('copies').values()
+    assert all(f'reason="{record["refused"]}"' in metrics
+               for record in records)
     assert all(record['refused'] for record in records)
     # A good one is not kept waiting by them, and Glance serves them all.
     site.publish(qcow2(tmp_path, 1))
@@ -556,10 +559,13 @@ def test_boots_go_on_when_the_agent_hangs(
 # Hosts that hold no copy
 
 
-def test_a_boot_elsewhere_brings_a_copy_into_the_cache(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
-    site = make_site(start=False, fetch_on_boot=True,
-                     settings={'tmpl_store_copies': 1})
+def owned_elsewhere(site: Site, tmp_path: pathlib.Path
+                    ) -> tuple[agents.Agent, str, str]:
+    """Upload an image that falls to another node; start both agents.
+
+    :returns: the other node, the image's id, the template's digest
+    """
+    # All but all of the hash space is the other node's.
     owner = site.cluster.node('node0', 'ssd:ssd:1000000',
                               tmpl_store_copies=1).start()
     site.agent.start()
@@ -568,14 +574,25 @@ def test_a_boot_elsewhere_brings_a_copy_into_the_cache(
     image_id, data = hosts.new_id(), qcow2(tmp_path)
     owner.host.repository().add(image_id, [data], len(data), 'sha256')
     digest = hosts.digest_of(data)
-    # Its hash falls to the other node, whose disk is all but all there is.
     site.cluster.wait_for_holders(digest, 'node0')
     assert not site.agent.host.copies(digest)
+    return owner, image_id, digest
+
+
+def begin_download(site: Site, image_id: str) -> None:
+    """Do what Nova does first when it downloads a base file."""
     site.nova.base.mkdir(exist_ok=True)
-    part = site.nova.base_file(image_id).with_suffix('.part')
-    part.touch()  # Nova's download begins
+    site.nova.base_file(image_id).with_suffix('.part').touch()
+
+
+def test_a_boot_elsewhere_brings_a_copy_into_the_cache(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(start=False, fetch_on_boot=True,
+                     settings={'tmpl_store_copies': 1})
+    _, image_id, digest = owned_elsewhere(site, tmp_path)
+    begin_download(site, image_id)
     assert eventually(lambda: site.agent.host.copies(digest), agents.LONG)
-    part.unlink()
+    site.nova.base_file(image_id).with_suffix('.part').unlink()
     site.becomes(image_id, cache.PUBLISHED)
     assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
 
@@ -602,16 +619,26 @@ def test_a_damaged_base_file_is_reported_with_its_instances(
     base.read_bytes().index(b'rotten')
 
 
-def test_the_original_may_go(
+def test_the_original_goes_where_it_is_only_a_cache(
         make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
     site = make_site(start=False, force_raw=True, keep_original=False,
-                     fetch_on_boot=True, settings={'tmpl_store_copies': 1})
-    assert site.agent.nova['keep_original'] is False
-    image_id = site.upload(qcow2(tmp_path))
-    site.agent.start()
-    site.becomes(image_id, cache.PUBLISHED)
-    # It is the only, and so a durable copy: it stays.
-    assert site.copy().is_dir()
+                     fetch_on_boot=True, touch_interval=1,
+                     settings={'tmpl_store_copies': 1})
+    owner, image_id, digest = owned_elsewhere(site, tmp_path)
+    begin_download(site, image_id)
+    base = site.nova.base_file(image_id)
+    assert eventually(base.exists, agents.LONG), site.agent.log_tail()
+    assert eventually(lambda: not site.agent.host.copies(digest),
+                      agents.LONG)
+    site.cluster.wait_for_holders(digest, 'node0')
+    # What is left is looked after, and is what Nova wants.
+    os.utime(base, (1, 1))
+    assert eventually(lambda: base.stat().st_mtime > 1, agents.LONG)
+    base.with_suffix('.part').unlink(missing_ok=True)
+    assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
+    assert not site.agent.host.copies(digest)
+    # The owner's is the durable one, although the same goes for it.
+    assert owner.host.copies(digest)
 
 
 def test_a_signal_to_stop_lets_boots_go_on(

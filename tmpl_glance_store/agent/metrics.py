@@ -1,11 +1,11 @@
 """What an agent counts, for Prometheus."""
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 
 import prometheus_client
 from prometheus_client import core
 
+from tmpl_glance_store import imagecache
 from tmpl_glance_store import plan
 
 
@@ -54,6 +54,39 @@ class SwarmMetrics:
             'tmpl_swarm_sent_bytes', 'Template bytes to other nodes.', sent)
 
 
+class ImageCacheMetrics:
+    """What became of images in Nova's image cache.
+
+    :param registry: where it is registered, once a registry
+    :param images: returns them as they are now
+    """
+
+    def __init__(self, registry: prometheus_client.CollectorRegistry,
+                 images: Callable[[], Iterable[imagecache.State]]) -> None:
+        self._images = images
+        registry.register(self)
+
+    def collect(self) -> Iterator[core.GaugeMetricFamily]:
+        """Yield the numbers, and the reasons of what needs an operator."""
+        images = list(self._images())
+        counted = core.GaugeMetricFamily(
+            'tmpl_agent_base_files', 'Images of templates here, by what '
+            'became of them in the image cache of Nova.', labels=['state'])
+        for state in imagecache.STATES:
+            counted.add_metric([state], sum(each.state == state
+                                            for each in images))
+        yield counted
+        problems = core.GaugeMetricFamily(
+            'tmpl_agent_unpublished', 'Images that are not published, or '
+            'should not be used any more.',
+            labels=['image', 'template', 'state', 'reason'])
+        for each in images:
+            if each.state in imagecache.PROBLEMS:
+                problems.add_metric([each.image_id, each.digest, each.state,
+                                     each.reason], 1)
+        yield problems
+
+
 class AgentMetrics:
     """Counters of the reconcile loop and of the scrubber.
 
@@ -76,21 +109,10 @@ class AgentMetrics:
         self.quarantined = prometheus_client.Counter(
             'tmpl_agent_quarantined', 'Copies that failed their proof.',
             registry=registry)
-        self._base_files = prometheus_client.Gauge(
-            'tmpl_agent_base_files', 'Images of templates here, by what '
-            'became of them in the image cache of Nova.', ('state',),
-            registry=registry)
         running = prometheus_client.Gauge(
             'tmpl_agent_transfers', 'Fetches in progress.',
             registry=registry)
         running.set_function(transfers)
-
-    def show_base_files(self, states: Iterable[str],
-                        count: Callable[[str], int]) -> None:
-        """Show how many images are in each of *states*."""
-        for state in states:
-            self._base_files.labels(state).set_function(
-                functools.partial(count, state))
 
     def passed(self, todo: plan.Plan) -> None:
         """Count a pass and what it did."""

@@ -43,6 +43,9 @@ ARRIVING, PREPARING, WAITING, PUBLISHED, FOREIGN, FAILED, REFUSED, DAMAGED = (
     STATES) = ('arriving', 'preparing', 'waiting', 'published', 'foreign',
                'failed', 'refused', 'damaged')
 
+#: The states in which an operator has something to do.
+PROBLEMS = FAILED, REFUSED, DAMAGED
+
 _PART = '.part'  # Nova's download of a base file; nova/virt/images.py
 _BUSY = 2  # seconds after which Nova's lock is tried again
 _RECHECK = 60  # seconds between two attempts at what this node refuses
@@ -297,13 +300,16 @@ class ImageCache:
             raise exceptions.WriteDenied(
                 f'{real} is on a read-only file system: Nova could not touch '
                 f'it')
+        if not os.path.islink(temp):
+            return  # it is reached like any other base file
         for person in self._owner.readers():
             obstacle = person.obstacle(temp)
             if obstacle is not None:
                 raise exceptions.WriteDenied(
                     f'{obstacle}, and boots would fail; set tmpl_store_group '
-                    f'to a group with that user in it, or put the location '
-                    f'and instances_path on one file system with reflinks')
+                    f'to a group with that user in it ([nova] user, '
+                    f'hypervisor_user), or put the location and '
+                    f'instances_path on one file system')
 
     def _path(self, image_id: str) -> str:
         return os.path.join(self._directory, base_name(image_id))
@@ -400,11 +406,6 @@ class ImageCache:
                     needed.add(each.digest)
             return frozenset(spare - needed)
 
-    def count(self, state: str) -> int:
-        """Return how many images are in a state."""
-        return sum(each.state == state
-                   for each in list(self._states.values()))
-
     def status(self) -> list[dict[str, Any]]:
         """Return what ``/v1/status`` shows of each image."""
         by_base = self._instances.by_base()
@@ -428,10 +429,9 @@ class ImageCache:
     def next_change(self) -> float | None:
         """Return the seconds until time alone changes something, or None."""
         times = [self._preparation.next_change()]
-        if self.count(WAITING):
-            times.append(_BUSY)
-        if self.count(FAILED):
-            times.append(_RECHECK)
+        states = {each.state for each in self._states.values()}
+        times.append(_BUSY if WAITING in states else None)
+        times.append(_RECHECK if FAILED in states else None)
         known = [each for each in times if each is not None]
         return min(known, default=None)
 
@@ -442,7 +442,7 @@ class ImageCache:
 
     def _tell(self, states: Mapping[str, State]) -> None:
         for image_id, state in states.items():
-            if (state.state in (FAILED, REFUSED, DAMAGED)
+            if (state.state in PROBLEMS
                     and state != self._states.get(image_id)):
                 LOG.warning('Image %s (template %s) is not published: %s',
                             image_id, state.digest, state.reason)
