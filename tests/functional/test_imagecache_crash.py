@@ -1,0 +1,59 @@
+"""The publisher, killed again and again at any moment; a lane of its own."""
+
+import os
+import pathlib
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests import host as hosts
+from tests.functional import agents
+from tests.functional.etcd import eventually
+from tests.functional.test_imagecache import MIB
+from tests.functional.test_imagecache import VIRTUAL
+from tests.functional.test_imagecache import Site
+from tests.functional.test_imagecache import make_site
+from tests.functional.test_imagecache import qcow2
+from tmpl_glance_store.imagecache import cache
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason='only root can mount disks')
+
+__all__ = ('make_site',)  # a fixture
+
+ROUNDS = 12
+
+
+@pytest.mark.parametrize('publish', ['hardlink', 'symlink', 'copy'])
+def test_a_storm_of_kills_leaves_whole_base_files_and_nothing_else(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path,
+        publish: str) -> None:
+    site = make_site(start=False, force_raw=True, publish=publish,
+                     convert_concurrency=2)
+    moment = random.Random(publish)
+    images: dict[str, int] = {}
+    for number in range(ROUNDS):
+        site.agent.launch()
+        images[site.upload(qcow2(tmp_path, number))] = number
+        if moment.random() < 0.3:
+            victim = next(iter(images))
+            site.delete(victim)
+            del images[victim]
+        time.sleep(moment.uniform(0, 2.5))
+        site.agent.kill()
+    site.agent.start()
+    for image_id, number in images.items():
+        site.becomes(image_id, cache.PUBLISHED)
+        base = site.nova.base_file(image_id)
+        assert base.read_bytes() == hosts.content(8 * MIB, number).ljust(
+            VIRTUAL, b'\0'), number
+    assert not [each for each in site.nova.base.iterdir()
+                if each.name.startswith('.')]
+    view = site.agent.host
+    assert eventually(lambda: not view.disagreements(), agents.LONG), (
+        view.disagreements())
+    names = [f'vm{number}' for number in images.values()]
+    for name, image_id in zip(names, images, strict=True):
+        assert site.nova.clone(image_id, name)['downloads'] == 0
