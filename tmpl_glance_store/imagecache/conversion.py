@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ _BASE = 'base.raw'
 _RECORD = 'base.json'
 _MODE = 0o444
 _READ = 4 << 20
+_ZEROS = memoryview(bytes(_READ))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +129,17 @@ def digest_of(fd: int, check: Callable[[], None]) -> str:
     :param check: called for every few MiB; what it raises ends it
     """
     tree = merkle.TreeHasher()
-    while data := os.pread(fd, _READ, tree.size):
-        check()
-        tree.update(data)
+    size = os.fstat(fd).st_size
+    # Holes are not read: they would fill the page cache with zeros.
+    for start, end in (*fsutil.data_extents(fd, size), (size, size)):
+        while tree.size < end:
+            check()
+            step = min(_READ, (start if tree.size < start else end)
+                       - tree.size)
+            if tree.size < start:
+                tree.update(_ZEROS[:step])
+            elif data := os.pread(fd, step, tree.size):
+                tree.update(data)
+            else:
+                raise OSError(errno.EIO, 'the file became shorter')
     return tree.finish()[0].hex()
