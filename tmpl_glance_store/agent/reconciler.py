@@ -84,10 +84,20 @@ class Reconciler:
         todo = plan.make(seen, self._repository.policy_of(locations),
                          self._everywhere(locations))
         self._act(todo, self._snapshot)
-        if self._publisher is not None:
-            self._publisher.run(self._snapshot, self._well(),
-                                {digest for digest, _ in failed})
+        self._publish(self._snapshot, {digest for digest, _ in failed})
         return todo
+
+    def _publish(self, now: Snapshot, failed: set[str]) -> None:
+        if self._publisher is None:
+            return
+        try:
+            self._publisher.run(now, self._well(), failed)
+        except exceptions.Unavailable:
+            raise
+        except Exception:
+            # Whatever Nova's directories are like: this node holds, offers
+            # and fetches templates all the same.
+            LOG.exception('Nothing more is published in this pass')
 
     def status(self) -> list[dict[str, Any]]:
         """Return the copies of this node, and what its disks are to hold."""

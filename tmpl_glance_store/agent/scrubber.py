@@ -9,7 +9,7 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog as catalog_domain
-from tmpl_glance_store.imagecache import cache as imagecache_proof
+from tmpl_glance_store.imagecache import proofs
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import store as local_store
 
@@ -38,7 +38,7 @@ class Scrubber:
                  rate: int, period: float,
                  on_proved: Callable[[int], None],
                  on_bad: Callable[[str], None],
-                 files: Callable[[float], Iterable[imagecache_proof.Proof]]
+                 files: Callable[[float], Iterable[proofs.Proof]]
                  = lambda period: (),
                  clock: Callable[[], float] = time.time) -> None:
         self.rate = rate

@@ -23,7 +23,6 @@ from typing import Any
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import opts
-from tmpl_glance_store.imagecache import conversion
 from tmpl_glance_store.imagecache import inspection
 from tmpl_glance_store.imagecache import instances
 from tmpl_glance_store.imagecache import ledger
@@ -31,6 +30,7 @@ from tmpl_glance_store.imagecache import linking
 from tmpl_glance_store.imagecache import locks
 from tmpl_glance_store.imagecache import ownership
 from tmpl_glance_store.imagecache import preparation
+from tmpl_glance_store.imagecache import proofs
 from tmpl_glance_store.imagecache.preparation import Held
 
 LOG = logging.getLogger(__name__)
@@ -59,16 +59,6 @@ class State:
     digest: str
     state: str
     reason: str = ''
-
-
-@dataclasses.dataclass(frozen=True)
-class Proof:
-    """A file that is due to be proved: its digest, and whom to tell."""
-
-    path: str
-    digest: str
-    size: int
-    tell: Callable[[bool], None]
 
 
 def base_name(image_id: str) -> str:
@@ -158,8 +148,7 @@ class ImageCache:
         if not os.path.isdir(path):
             return f'{path} is not there; is nova-compute installed here?'
         try:
-            if not os.path.isdir(self._directory):
-                self._make_directory()
+            self._owner.make_directory(self._directory)
             if os.statvfs(self._directory).f_flag & os.ST_RDONLY:
                 return f'{self._directory} is on a read-only file system'
             if not self._cleaned:
@@ -168,19 +157,6 @@ class ImageCache:
         except OSError as exc:
             return f'{self._directory}: {exc}'
         return None
-
-    def _make_directory(self) -> None:
-        """Make Nova's directory of base files, as Nova would."""
-        os.mkdir(self._directory)
-        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fchmod(fd, 0o775)
-            self._owner.give(fd)
-        except BaseException:
-            os.rmdir(self._directory)
-            raise
-        finally:
-            os.close(fd)
 
     # One image of a template that is here
 
@@ -209,7 +185,7 @@ class ImageCache:
             return FAILED, problem
         prepared = self._preparation.get(held)
         if prepared is None:
-            return PREPARING, self._progress(held.digest)
+            return PREPARING, ''
         return self._publish(held, image_id, path, prepared)
 
     def _progress(self, digest: str) -> str:
@@ -354,21 +330,28 @@ class ImageCache:
 
     def _forget(self, states: Mapping[str, State],
                 images: Mapping[str, str]) -> None:
+        if not os.path.isdir(self._directory):
+            return  # not mounted: nothing is known
         for book in self._ledgers.values():
-            for entry in list(book.entries.values()):
-                path = os.path.join(self._directory, entry.name)
-                state = states.get(entry.image_id)
-                if not os.path.isdir(self._directory):
-                    continue  # not mounted: nothing is known
-                if not entry.is_at(path):
-                    if state is None or state.state != FAILED:
-                        book.remove(entry.name)
-                elif (state is None and entry.image_id in images
-                        and entry.converted
-                        and not self._options.keep_original):
-                    # The original went because this is here.
-                    self._touch(path)
-            book.drop_holds()
+            try:
+                for entry in list(book.entries.values()):
+                    self._look_back(entry, book, states, images)
+                book.drop_holds()
+            except (OSError, exceptions.WriteDenied) as exc:
+                self._say('ledger', f'The ledger is not up to date: {exc}')
+
+    def _look_back(self, entry: ledger.Entry, book: ledger.Ledger,
+                   states: Mapping[str, State],
+                   images: Mapping[str, str]) -> None:
+        """Forget a base file that is gone; touch one that outlives a copy."""
+        path = os.path.join(self._directory, entry.name)
+        state = states.get(entry.image_id)
+        if not entry.is_at(path):
+            if state is None or state.state != FAILED:
+                book.remove(entry.name)
+        elif (state is None and entry.image_id in images
+                and entry.converted and not self._options.keep_original):
+            self._touch(path)  # the original went because this is here
 
     # What others want to know
 
@@ -419,7 +402,9 @@ class ImageCache:
         with self._mutex:
             entry = self._entry(name)
         return {'image': state.image_id, 'digest': state.digest,
-                'state': state.state, 'reason': state.reason,
+                'state': state.state,
+                'reason': (self._progress(state.digest)
+                           if state.state == PREPARING else state.reason),
                 'base_file': path,
                 'mode': entry.mode if entry is not None else None,
                 'converted': entry is not None and entry.converted,
@@ -479,36 +464,18 @@ class ImageCache:
 
     # Proofs
 
-    def due(self, period: float) -> Iterator[Proof]:
+    def due(self, period: float) -> Iterator[proofs.Proof]:
         """Yield the files to prove: base files, and conversions.
-
-        A base file that is the copy itself under another name is left to
-        who proves copies.
 
         :param period: seconds after which a file is due again
         """
         with self._mutex:
-            books = [(root, book, list(book.entries.values()))
-                     for root, book in self._ledgers.items()]
-        since = self._clock() - period
-        for root, book, entries in books:
-            for entry in entries:
-                path = os.path.join(self._directory, entry.name)
-                if (entry.verified_at < since and not entry.damaged
-                        and entry.is_at(path)
-                        and not _is_copy(path, root, entry.digest)):
-                    yield Proof(path, entry.content, entry.size,
-                                _Verdict(self, book, entry))
-                directory = _copy(root, entry.digest)
-                derived = conversion.find(directory)
-                if derived is not None and derived.verified_at < since:
-                    yield Proof(conversion.path_in(directory),
-                                derived.digest, derived.size,
-                                _DerivedVerdict(directory, derived,
-                                                self._clock))
+            books = dict(self._ledgers)
+        return proofs.due(self._directory, books, self._clock() - period,
+                          self._judge)
 
-    def judge(self, book: ledger.Ledger, entry: ledger.Entry,
-              good: bool) -> None:
+    def _judge(self, book: ledger.Ledger, entry: ledger.Entry,
+               good: bool) -> None:
         """Note whether a base file has been proved, or found damaged."""
         path = os.path.join(self._directory, entry.name)
         with self._mutex:
@@ -519,42 +486,3 @@ class ImageCache:
             names = self._instances.by_base().get(entry.name, ())
             LOG.error('Base file %s is damaged; instances on it: %s', path,
                       ', '.join(names) or 'none')
-
-
-@dataclasses.dataclass(frozen=True)
-class _Verdict:
-    cache: ImageCache
-    book: ledger.Ledger
-    entry: ledger.Entry
-
-    def __call__(self, good: bool) -> None:
-        self.cache.judge(self.book, self.entry, good)
-
-
-@dataclasses.dataclass(frozen=True)
-class _DerivedVerdict:
-    directory: str
-    derived: conversion.Derived
-    clock: Callable[[], float]
-
-    def __call__(self, good: bool) -> None:
-        if good:
-            conversion.record(self.directory, dataclasses.replace(
-                self.derived, verified_at=self.clock()))
-        else:
-            LOG.error('The conversion in %s is damaged: it is made anew when '
-                      'it is needed', self.directory)
-            conversion.discard(self.directory)
-
-
-def _copy(root: str, digest: str) -> str:
-    # As in localstore/paths.py, which is this room's neighbour.
-    return os.path.join(root, 'templates', digest[:2], digest)
-
-
-def _is_copy(path: str, root: str, digest: str) -> bool:
-    try:
-        return os.path.samefile(path,
-                                os.path.join(_copy(root, digest), 'image'))
-    except OSError:
-        return False

@@ -136,7 +136,7 @@ class Locks:
         One that belongs to somebody else turns Nova's next boot into an
         error. Whoever comes first, it is complete when it appears.
         """
-        self._make_directory()
+        self._owner.make_directory(self._path)
         try:
             found = os.stat(path)
         except FileNotFoundError:
@@ -153,21 +153,6 @@ class Locks:
             os.fchmod(fd, _MODE)
         finally:
             os.close(fd)
-
-    def _make_directory(self) -> None:
-        if os.path.isdir(self._path):
-            return
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(self._path)
-            fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fchmod(fd, 0o775)
-                self._owner.give(fd)
-            except BaseException:
-                os.rmdir(self._path)
-                raise
-            finally:
-                os.close(fd)
 
     def _create(self, path: str) -> None:
         fd, temp = tempfile.mkstemp(prefix='.tmpl-', dir=self._path)

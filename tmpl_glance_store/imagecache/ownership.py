@@ -46,6 +46,25 @@ class Ownership:
             return
         os.fchown(fd, -1, group)
 
+    def make_directory(self, path: str) -> None:
+        """Make a directory of Nova's, unless it is there.
+
+        :raises OSError: if it cannot be made, or not be Nova's
+        """
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            return
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fchmod(fd, 0o775)
+            self.give(fd)
+        except BaseException:
+            os.rmdir(path)
+            raise
+        finally:
+            os.close(fd)
+
     def readers(self) -> list['Person']:
         """Return who has to read base files: Nova, and the hypervisor."""
         user, group = self.nova()

@@ -4,10 +4,10 @@ Inspections take a moment, conversions and copies minutes: they run on threads
 of their own, so that a template that takes long, or is hostile, stops nobody.
 """
 
-import concurrent.futures
 import dataclasses
 import logging
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -79,10 +79,8 @@ class Preparation:
         self._clock = clock
         self._jobs: dict[str, _Job] = {}
         self._stopped = threading.Event()
-        self._inspectors = concurrent.futures.ThreadPoolExecutor(
-            1, 'inspect')
-        self._workers = concurrent.futures.ThreadPoolExecutor(
-            options.convert_concurrency, 'convert')
+        self._inspectors = _Crew('inspect', 1)
+        self._workers = _Crew('convert', options.convert_concurrency)
 
     def get(self, held: Held) -> Prepared | None:
         """Return what to publish for a template, None while it is made.
@@ -118,15 +116,14 @@ class Preparation:
         """Break all jobs off."""
         self._stopped.set()
         self.keep_only(())
-        for pool in (self._inspectors, self._workers):
-            pool.shutdown(wait=False, cancel_futures=True)
 
-    # On the threads of the pools
+    # On the threads of the crews
 
-    def _submit(self, pool: concurrent.futures.Executor,
+    def _submit(self, crew: '_Crew',
                 step: Callable[['_Job'], bool], job: '_Job') -> None:
         def work() -> None:
             try:
+                job.check(self._stopped)
                 if step(job):
                     return  # to be continued
             except (exceptions.TmplError, OSError) as exc:
@@ -135,7 +132,7 @@ class Preparation:
                 LOG.exception('Template %s', job.held.digest)
                 job.fail(exc, self._clock())
             self._ended()
-        pool.submit(work)
+        crew.put(work)
 
     def _inspect(self, job: '_Job') -> bool:
         held = job.held
@@ -156,7 +153,6 @@ class Preparation:
 
     def _make(self, job: '_Job') -> bool:
         held = job.held
-        job.check(self._stopped)
         if job.source is None:
             assert job.found is not None
             LOG.info('Template %s is being converted to raw', held.digest)
@@ -164,7 +160,8 @@ class Preparation:
                 held.directory,
                 os.path.join(held.root, 'incoming', f'raw-{held.digest}'),
                 held.digest, job.found.format, job.found.virtual_size,
-                progress=job.tell, check=lambda: job.check(self._stopped)))
+                progress=job.tell,
+                check=lambda: job.check_conversion(self._stopped)))
             job.percentage = None
         if self._linker.copies:
             job.prepared = dataclasses.replace(
@@ -172,6 +169,28 @@ class Preparation:
         else:
             job.prepared = job.source
         return False
+
+
+class _Crew:
+    """Threads that take work in order, and end with the process.
+
+    Those of concurrent.futures would keep it until a qemu-img is done.
+    """
+
+    def __init__(self, name: str, size: int) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None]] = (
+            queue.SimpleQueue())
+        for number in range(size):
+            threading.Thread(target=self._run, name=f'{name}-{number}',
+                             daemon=True).start()
+
+    def put(self, work: Callable[[], None]) -> None:
+        """Let the next one who is free do *work*."""
+        self._work.put(work)
+
+    def _run(self) -> None:
+        while True:
+            self._work.get()()
 
 
 class _Job:
@@ -205,8 +224,13 @@ class _Job:
         self.percentage = percentage
 
     def check(self, stopped: threading.Event) -> None:
+        """Raise if this job is not wanted any more."""
         if self._cancelled or stopped.is_set():
             raise exceptions.Unavailable('it is not wanted any more')
+
+    def check_conversion(self, stopped: threading.Event) -> None:
+        """Raise if it is not wanted any more, or lacks the room."""
+        self.check(stopped)
         if not self.held.has_room(0):
             raise exceptions.NoSpace(
                 f'{self.held.root} has no room for a conversion')

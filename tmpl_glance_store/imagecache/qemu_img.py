@@ -26,10 +26,10 @@ _HOLE = '64k'  # runs of zeros of this length become holes
 _PROGRESS = re.compile(rb'\(([0-9.]+)/100%\)')
 
 _LIMITS = 'prlimit', f'--as={_MEMORY}', f'--cpu={_CPU}'
-_UNPRIVILEGED = ('setpriv', '--no-new-privs', '--inh-caps=-all',
-                 '--ambient-caps=-all')
-_NOT_ROOT = ('setpriv', '--no-new-privs', '--inh-caps=-all',
-             '--bounding-set=-all', f'--reuid={_NOBODY}',
+# Should the agent be killed, they die too.
+_SETPRIV = 'setpriv', '--pdeathsig=KILL', '--no-new-privs', '--inh-caps=-all'
+_UNPRIVILEGED = (*_SETPRIV, '--ambient-caps=-all')
+_NOT_ROOT = (*_SETPRIV, '--bounding-set=-all', f'--reuid={_NOBODY}',
              f'--regid={_NOBODY}', '--clear-groups')
 
 

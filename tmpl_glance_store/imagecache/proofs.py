@@ -1,0 +1,73 @@
+"""What of this room is to be proved again: base files, and conversions."""
+
+import dataclasses
+import functools
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from tmpl_glance_store.imagecache import conversion
+from tmpl_glance_store.imagecache import ledger
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Proof:
+    """A file that is due to be proved: its digest, and whom to tell."""
+
+    path: str
+    digest: str
+    size: int
+    tell: Callable[[bool], None]
+
+
+def due(directory: str, books: Mapping[str, ledger.Ledger], since: float,
+        judge: Callable[[ledger.Ledger, ledger.Entry, bool], None]
+        ) -> Iterator[Proof]:
+    """Yield the files that were proved before *since* only.
+
+    A base file that is the copy itself under another name is left to who
+    proves copies.
+
+    :param directory: of the base files
+    :param books: the ledgers, by the directories of their locations
+    :param since: seconds since the epoch
+    :param judge: told of each base file whether it is good
+    """
+    for root, book in books.items():
+        for entry in list(book.entries.values()):
+            path = os.path.join(directory, entry.name)
+            copy = _copy(root, entry.digest)
+            if (entry.verified_at < since and not entry.damaged
+                    and entry.is_at(path) and not _is_image_of(copy, path)):
+                yield Proof(path, entry.content, entry.size,
+                            functools.partial(judge, book, entry))
+            derived = conversion.find(copy)
+            if derived is not None and derived.verified_at < since:
+                yield Proof(conversion.path_in(copy), derived.digest,
+                            derived.size,
+                            functools.partial(_judge, copy, derived))
+
+
+def _judge(directory: str, derived: conversion.Derived, good: bool) -> None:
+    if good:
+        conversion.record(directory, dataclasses.replace(
+            derived, verified_at=time.time()))
+    else:
+        LOG.error('The conversion in %s is damaged: it is made anew when it '
+                  'is needed', directory)
+        conversion.discard(directory)
+
+
+def _copy(root: str, digest: str) -> str:
+    # As in localstore/paths.py, which is this room's neighbour.
+    return os.path.join(root, 'templates', digest[:2], digest)
+
+
+def _is_image_of(copy: str, path: str) -> bool:
+    try:
+        return os.path.samefile(path, os.path.join(copy, 'image'))
+    except OSError:
+        return False
