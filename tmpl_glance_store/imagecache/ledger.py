@@ -100,7 +100,9 @@ class Ledger:
 
     def hold(self, source: str, content: str) -> str:
         """Return a hard link of *source* that outlives the copy."""
-        path = os.path.join(self._directory, content)
+        # Of the very file: another one with that digest may be damaged.
+        path = os.path.join(self._directory,
+                            f'{content}.{os.stat(source).st_ino}')
         try:
             os.link(source, path)
             fsutil.fsync_directory(self._directory)
@@ -118,7 +120,7 @@ class Ledger:
 
     def _holds(self) -> Iterator[str]:
         return (name for name in os.listdir(self._directory)
-                if objects.DIGEST.fullmatch(name))
+                if objects.DIGEST.fullmatch(name.partition('.')[0]))
 
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, name + _SUFFIX)
