@@ -7,6 +7,7 @@ a lane, which gets every byte in order; the slowest one sets the pace.
 
 import collections
 import dataclasses
+import errno
 import hashlib
 import os
 import queue
@@ -17,6 +18,7 @@ from typing import Any
 import xxhash
 
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import fsutil
 from tmpl_glance_store import merkle
 
 #: Bytes that travel through the lanes at a time: each hand-over has to get
@@ -134,7 +136,8 @@ class _Crew:
         self.lanes = [_Lane(consume, timeout, self._ready)
                       for consume in consumers]
         size = min(len(self.lanes), max(2, len(os.sched_getaffinity(0))))
-        self._threads = [threading.Thread(target=self._work, daemon=True)
+        self._threads = [threading.Thread(target=self._work, daemon=True,
+                                          name='digests')
                          for _ in range(size)]
 
     def start(self) -> None:
@@ -273,3 +276,26 @@ def ingest(chunks: Iterable[bytes], algorithm: str,
     finally:
         crew.dismiss()
     return hashes.result()
+
+
+def digest_of(fd: int, on_read: Callable[[int], None] = lambda length: None
+              ) -> str:
+    """Return the digest of the open file *fd*, in hex.
+
+    Its holes are not read: a template's disk consists mostly of them.
+
+    :param on_read: told the bytes of each read; what it raises ends it
+    :raises OSError: if the file cannot be read, or becomes shorter
+    """
+    tree = merkle.TreeHasher()
+    size = os.fstat(fd).st_size
+    for start, end in fsutil.data_extents(fd, size):
+        tree.update_zeros(start - tree.size)
+        while tree.size < end:
+            data = os.pread(fd, min(BATCH, end - tree.size), tree.size)
+            if not data:
+                raise OSError(errno.EIO, 'the file became shorter')
+            tree.update(data)
+            on_read(len(data))
+    tree.update_zeros(size - tree.size)
+    return tree.finish()[0].hex()

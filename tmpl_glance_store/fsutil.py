@@ -271,7 +271,7 @@ def data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
             if exc.errno == errno.ENXIO:  # only a hole is left
                 return
             raise
-        end = os.lseek(fd, start, os.SEEK_HOLE)
+        end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
         yield start, end
 
 

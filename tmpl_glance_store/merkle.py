@@ -17,7 +17,7 @@ MIN_PIECE = 256 << 10
 # size of the piece layer on disk, whatever the size of the file.
 MAX_PIECES = 8192
 
-_ZERO_LEAF = bytes(HASH_SIZE)
+_ZERO_LEAF = bytes(HASH_SIZE)  # beyond the last block
 
 
 def piece_size(size: int) -> int:
@@ -38,13 +38,12 @@ def _parents(row: Sequence[bytes]) -> list[bytes]:
             for i in range(0, len(row), 2)]
 
 
-def _zero_root(leaves: int) -> bytes:
-    """Return the root over *leaves* (a power of two) all-zero leaf hashes."""
-    node = _ZERO_LEAF
+def _uniform_root(leaf: bytes, leaves: int) -> bytes:
+    """Return the root over *leaves* (a power of two) times the same leaf."""
     while leaves > 1:
-        node = hashlib.sha256(node + node).digest()
+        leaf = hashlib.sha256(leaf + leaf).digest()
         leaves //= 2
-    return node
+    return leaf
 
 
 def root(row: Sequence[bytes], width: int = 0,
@@ -91,7 +90,7 @@ def layer_root(layer: Sequence[bytes], piece: int) -> bytes:
     """
     if len(layer) <= 1:
         return layer[0] if layer else _ZERO_LEAF
-    return root(layer, filler=_zero_root(piece // BLOCK))
+    return root(layer, filler=_uniform_root(_ZERO_LEAF, piece // BLOCK))
 
 
 def is_layer_of(layer: Sequence[bytes], size: int, piece: int) -> bool:
@@ -137,6 +136,31 @@ class TreeHasher:
         self._add(block_hashes(view[:whole]))
         self._rest = bytes(view[whole:])
 
+    def update_zeros(self, length: int) -> None:
+        """Hash the next *length* bytes of the stream, all of them zero.
+
+        Pieces of zeros have all the same hash: a hole of any size takes no
+        time, and is not read.
+        """
+        head = min(-self.size % BLOCK, length)
+        self.update(bytes(head))
+        blocks, tail = divmod(length - head, BLOCK)
+        self.size += blocks * BLOCK
+        leaf = hashlib.sha256(bytes(BLOCK)).digest()
+        while blocks:
+            width = self.piece // BLOCK
+            if len(self._blocks) == width:
+                self._end_piece(root(self._blocks, width))
+                self._blocks = []
+            elif not self._blocks and blocks > width:
+                self._end_piece(_uniform_root(leaf, width))
+                blocks -= width
+            else:
+                more = min(blocks, width - len(self._blocks))
+                self._blocks += [leaf] * more
+                blocks -= more
+        self.update(bytes(tail))
+
     def finish(self) -> tuple[bytes, list[bytes]]:
         """Return the digest (32 raw bytes) and the piece layer.
 
@@ -159,8 +183,12 @@ class TreeHasher:
         # A full piece waits for its successor: the only piece of a file has
         # a tree of its own width, and only the end tells.
         while len(self._blocks) > (width := self.piece // BLOCK):
-            self._layer.append(root(self._blocks[:width], width))
+            self._end_piece(root(self._blocks[:width], width))
             del self._blocks[:width]
-            if len(self._layer) == MAX_PIECES:
-                self._layer = _parents(self._layer)
-                self.piece *= 2
+
+    def _end_piece(self, piece_hash: bytes) -> None:
+        """Take the hash of a full piece that has a successor."""
+        self._layer.append(piece_hash)
+        if len(self._layer) == MAX_PIECES:
+            self._layer = _parents(self._layer)
+            self.piece *= 2

@@ -187,6 +187,39 @@ def test_the_chunks_of_the_stream_do_not_matter(data, cuts):
 
 @pytest.mark.usefixtures('tiny')
 @SETTINGS
+@hypothesis.given(parts=st.lists(st.tuples(st.booleans(),
+                                           st.integers(0, 3000))))
+def test_zeros_need_no_bytes(parts):
+    hasher, data = merkle.TreeHasher(), b''
+    for is_hole, length in parts:
+        part = bytes(length) if is_hole else random.Random(7).randbytes(length)
+        data += part
+        (hasher.update_zeros(length) if is_hole else hasher.update(part))
+        assert hasher.size == len(data)
+    expected, *outcome = hashed(data)
+    assert hasher.piece == expected.piece
+    assert list(hasher.finish()) == outcome
+
+
+def test_a_huge_hole_takes_no_time(monkeypatch):
+    hashed_bytes = []
+    sha256 = hashlib.sha256
+
+    def counted(data):
+        hashed_bytes.append(len(data))
+        return sha256(data)
+
+    monkeypatch.setattr(merkle.hashlib, 'sha256', counted)
+    hasher = merkle.TreeHasher()
+    hasher.update(b'data')
+    hasher.update_zeros(1 << 44)
+    hasher.finish()
+    assert hasher.piece == merkle.piece_size((1 << 44) + 4)
+    assert sum(hashed_bytes) < 128 * MIB
+
+
+@pytest.mark.usefixtures('tiny')
+@SETTINGS
 @hypothesis.given(data=contents, at=st.integers(0, 2999),
                   flip=st.integers(1, 255))
 def test_one_changed_byte_changes_its_piece_and_the_digest(data, at, flip):

@@ -5,8 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from tmpl_glance_store import digests
 from tmpl_glance_store import exceptions
-from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog as catalog_domain
 from tmpl_glance_store.imagecache import proofs
@@ -15,9 +15,12 @@ from tmpl_glance_store.localstore import store as local_store
 
 LOG = logging.getLogger(__name__)
 
-_STEP = 1 << 20
 _PAUSE = 60  # seconds between two looks for a copy that is due
 _RETRY = 3600  # seconds until a copy is tried again, should it still be due
+
+
+class _Stopped(Exception):
+    """The scrubber is to end, in the middle of a file."""
 
 
 class Scrubber:
@@ -156,13 +159,15 @@ class Scrubber:
 
     def _digest_of(self, path: str) -> str | None:
         """Return the digest of a file, None if stopped meanwhile."""
-        tree = merkle.TreeHasher()
-        with open(path, 'rb', buffering=0) as file:
-            while data := file.read(_STEP):
-                tree.update(data)
-                if self._stopped.wait(len(data) / max(self.rate, 1)):
-                    return None
-        return tree.finish()[0].hex()
+        try:
+            with open(path, 'rb', buffering=0) as file:
+                return digests.digest_of(file.fileno(), self._throttle)
+        except _Stopped:
+            return None
+
+    def _throttle(self, length: int) -> None:
+        if self._stopped.wait(length / max(self.rate, 1)):
+            raise _Stopped
 
     def _prove_file(self) -> bool:
         """Prove the next base file; False if none is due."""

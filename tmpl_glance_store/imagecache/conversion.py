@@ -2,22 +2,19 @@
 
 import contextlib
 import dataclasses
-import errno
 import os
 import time
 from collections.abc import Callable
 
+from tmpl_glance_store import digests
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
-from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store.imagecache import qemu_img
 
 _BASE = 'base.raw'
 _RECORD = 'base.json'
 _MODE = 0o444
-_READ = 4 << 20
-_ZEROS = memoryview(bytes(_READ))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,30 +113,8 @@ def _write(image: str, image_format: str, temp: str, size: int,
             os.fchown(target, os.geteuid(), os.getegid())
             os.fchmod(target, _MODE)
             os.fsync(target)
-            return digest_of(target, check)
+            return digests.digest_of(target, lambda length: check())
         finally:
             os.close(target)
     finally:
         os.close(source)
-
-
-def digest_of(fd: int, check: Callable[[], None]) -> str:
-    """Return the digest of an open file, in hex.
-
-    :param check: called for every few MiB; what it raises ends it
-    """
-    tree = merkle.TreeHasher()
-    size = os.fstat(fd).st_size
-    # Holes are not read: they would fill the page cache with zeros.
-    for start, end in (*fsutil.data_extents(fd, size), (size, size)):
-        while tree.size < end:
-            check()
-            step = min(_READ, (start if tree.size < start else end)
-                       - tree.size)
-            if tree.size < start:
-                tree.update(_ZEROS[:step])
-            elif data := os.pread(fd, step, tree.size):
-                tree.update(data)
-            else:
-                raise OSError(errno.EIO, 'the file became shorter')
-    return tree.finish()[0].hex()

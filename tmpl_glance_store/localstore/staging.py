@@ -7,15 +7,14 @@ import os
 import uuid
 from collections.abc import Callable
 
+from tmpl_glance_store import digests
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
-from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store.localstore import paths
 
 LOG = logging.getLogger(__name__)
 
-_READ = 4 << 20
 _CHECK_ROOM = 64 << 20  # bytes written between two looks at the free space
 _MODE = 0o444  # the directories keep others out, see DESIGN section 4
 
@@ -150,7 +149,7 @@ class Staged:
                 shared = fsutil.copy_file(source, copy)
                 os.fchmod(copy, _MODE)
                 os.fsync(copy)
-                if not shared and digest_of(copy) != digest:
+                if not shared and digests.digest_of(copy) != digest:
                     raise exceptions.CorruptCopy(
                         f'{self.directory}: not the bytes of '
                         f'{directory}; check both disks')
@@ -202,14 +201,6 @@ class Staged:
 def _content(directory: str, name: str) -> bytes:
     with open(os.path.join(directory, name), 'rb') as file:
         return file.read()
-
-
-def digest_of(fd: int) -> str:
-    """Return the digest of a file, in hex."""
-    tree = merkle.TreeHasher()
-    while data := os.pread(fd, _READ, tree.size):
-        tree.update(data)
-    return tree.finish()[0].hex()
 
 
 def erase(directory: str) -> None:
