@@ -105,7 +105,7 @@ def build_agent(options: opts.Options,
             node=options.node, rebuild_delay=agent_options.rebuild_delay,
             limit=agent_options.transfers, repository=repo, view=view,
             swarm=swarm, transfers=moving,
-            publisher=(publisher.Publisher(cache, repo.catalog, moving)
+            publisher=(publisher.Publisher(cache, repo.catalog)
                        if cache else None),
             everywhere=functools.partial(
                 build_policy, dataclasses.replace(options,

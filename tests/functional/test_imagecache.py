@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
 MIB = 1 << 20
 GIB = 1 << 30
 VIRTUAL = 64 * MIB
-STRANGER = 64055  # Debian's number of libvirt-qemu, but any would do
+STRANGER = 64199  # as libvirt-qemu, but known to no machine
 
 
 def qcow2(directory: pathlib.Path, seed: int = 0,
@@ -105,7 +105,8 @@ def make_site(tmp_path: pathlib.Path) -> Iterator[Callable[..., Site]]:
         cluster = agents.Cluster(tmp_path).__enter__()
         agent = cluster.node('node1', location, nova={
             'instances_path': nova.instances_path, 'force_raw': force_raw,
-            **options}, tmpl_store_interval=1, **(settings or {}))
+            # Whether this machine has libvirt must not matter.
+            'hypervisor_user': 0, **options}, tmpl_store_interval=1, **(settings or {}))
         site = Site(tmp_path, cluster, agent, nova)
         sites.append(site)
         if start:
@@ -333,6 +334,32 @@ def test_a_dangling_link_of_ours_leads_somewhere_again(
     assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
 
 
+def test_a_link_into_a_disk_that_was_replaced_leads_somewhere_again(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(publish='symlink')
+    image_id = site.publish(qcow2(tmp_path))
+    base = site.nova.base_file(image_id)
+    site.agent.kill()
+    ledger = pathlib.Path(os.readlink(base)).parent
+    for each in ledger.iterdir():
+        each.unlink()
+    assert not base.exists()
+    site.agent.start()
+    site.becomes(image_id, cache.PUBLISHED)
+    assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
+
+
+def test_a_dangling_link_of_somebody_else_is_left_to_nova(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(start=False)
+    image_id = site.upload(qcow2(tmp_path))
+    site.nova.base.mkdir()
+    site.nova.base_file(image_id).symlink_to('/nowhere')
+    site.agent.start()
+    assert 'leads nowhere' in site.becomes(image_id, cache.FOREIGN)['reason']
+    assert os.readlink(site.nova.base_file(image_id)) == '/nowhere'
+
+
 # What would turn boots into errors
 
 
@@ -513,6 +540,26 @@ def test_boots_wait_for_a_template_on_its_way(
     assert [each['downloads'] for each in outcomes] == [0] * 5
     site.becomes(image_id, cache.PUBLISHED)
     assert not site.state(image_id)['boots_wait']
+
+
+def test_boots_wait_also_for_a_template_that_waits_for_another_one(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(start=False, lock_timeout=60, settings={
+        'tmpl_store_download_limit': MIB, 'tmpl_store_transfers': 1})
+    source = site.cluster.node('node0', 'ssd:ssd:10').start()
+    image_ids = [hosts.new_id() for _ in range(2)]
+    for seed, image_id in enumerate(image_ids):
+        data = qcow2(tmp_path, seed)
+        source.host.repository().add(image_id, [data], len(data), 'sha256')
+    site.agent.start()
+    assert eventually(lambda: all(
+        site.state(each).get('boots_wait') for each in image_ids),
+        agents.LONG), site.agent.log_tail()
+    assert len(site.agent.status()['transfers']) == 1
+    for seed, image_id in enumerate(image_ids):
+        assert site.nova.clone(
+            image_id, image_id,
+            source=tmp_path / f'{seed}.qcow2')['downloads'] == 0
 
 
 def test_boots_go_on_when_the_agent_dies(

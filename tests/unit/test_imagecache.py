@@ -16,6 +16,7 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import formats
 from tmpl_glance_store.imagecache import conversion
 from tmpl_glance_store.imagecache import inspection
+from tmpl_glance_store.imagecache import instances
 from tmpl_glance_store.imagecache import ledger
 from tmpl_glance_store.imagecache import linking
 from tmpl_glance_store.imagecache import locks
@@ -151,6 +152,28 @@ def test_a_lock_file_that_nova_could_not_open_is_mended(tmp_path):
     assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (STRANGER, 0o664)
 
 
+@root_only
+@pytest.mark.parametrize('make', [os.symlink, os.link])
+def test_a_lock_file_is_not_the_way_to_another_file(tmp_path, make):
+    os.chown(tmp_path, STRANGER, STRANGER)
+    secret = tmp_path / 'secret'
+    secret.touch(0o600)
+    lock_file(tmp_path).parent.mkdir()
+    make(secret, lock_file(tmp_path))
+    with (pytest.raises(exceptions.WriteDenied, match='lock'),
+          locks_of(tmp_path).held(NAME)):
+        pass
+    assert (secret.stat().st_uid, secret.stat().st_mode & 0o777) == (0, 0o600)
+
+
+def test_a_lock_file_that_is_none_makes_nobody_wait(tmp_path):
+    lock_file(tmp_path).parent.mkdir()
+    os.mkfifo(lock_file(tmp_path))
+    with (pytest.raises(exceptions.WriteDenied, match='remove it'),
+          locks_of(tmp_path).held(NAME)):
+        pass
+
+
 def test_without_the_directory_there_are_no_locks(tmp_path):
     with (pytest.raises(exceptions.WriteDenied, match='lock'),
           locks_of(tmp_path / 'gone', user=0, group=0).held(NAME)):
@@ -245,6 +268,28 @@ def test_a_hold_outlives_the_copy_and_goes_with_the_last_link(tmp_path):
     book.remove(NAME)
     book.drop_holds()
     assert not hold.exists()
+
+
+def test_a_link_of_ours_is_known_by_where_it_leads(tmp_path):
+    (tmp_path / 'image').write_bytes(b'x')
+    book = ledger.Ledger(str(tmp_path))
+    (tmp_path / 'ours').symlink_to(book.hold(str(tmp_path / 'image'),
+                                             'd' * 64))
+    (tmp_path / 'theirs').symlink_to('/mnt/published/image')
+    book.drop_holds()  # as if the disk were gone
+    assert not (tmp_path / 'ours').exists()
+    assert ledger.leads_to_hold(str(tmp_path / 'ours'))
+    for other in 'theirs', 'image', 'none':
+        assert not ledger.leads_to_hold(str(tmp_path / other))
+
+
+# Instances
+
+
+def test_a_disk_that_is_none_makes_nobody_wait(tmp_path):
+    (tmp_path / 'vm').mkdir()
+    os.mkfifo(tmp_path / 'vm' / 'disk')
+    assert instances.Instances(str(tmp_path)).by_base() == {}
 
 
 # Links

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator, Mapping, Set
 
 from tmpl_glance_store import imagecache
-from tmpl_glance_store.agent import transfers
 from tmpl_glance_store.catalog import catalog as catalog_domain
 from tmpl_glance_store.catalog.view import Snapshot
 from tmpl_glance_store.localstore import location as local
@@ -13,27 +12,26 @@ class Publisher:
     """The last step of a pass on a compute node."""
 
     def __init__(self, cache: imagecache.ImageCache,
-                 catalog: catalog_domain.Catalog,
-                 transfers: transfers.Transfers) -> None:
+                 catalog: catalog_domain.Catalog) -> None:
         self._cache = cache
         self._catalog = catalog
-        self._transfers = transfers
         self._wished: frozenset[str] = frozenset()
 
     def run(self, now: Snapshot, well: Collection[local.LocalLocation],
-            failed: Set[str]) -> None:
+            arriving: Set[str], failed: Set[str]) -> None:
         """Bring Nova's image cache in line with the copies on this node.
 
         :param well: the locations whose disks are there
-        :param failed: the templates whose transfer has just failed
+        :param arriving: the templates on their way, or about to be
+        :param failed: those of them whose last transfer has failed
         """
         self._wished -= failed
         held = dict(self._held(now, well))
-        arriving = (self._transfers.digests | failed) - held.keys()
         self._cache.run(
             held=[each for _, each in held.values()],
             arriving={digest: now.templates[digest].images
-                      for digest in arriving if digest in now.templates},
+                      for digest in arriving - held.keys()
+                      if digest in now.templates},
             failed=failed, images=_images(now),
             roots=[location.paths.root for location in well])
         for digest, (location_id, _) in held.items():

@@ -75,8 +75,7 @@ class Reconciler:
         if refresh or self._snapshot is None:
             self._snapshot = None
             self._snapshot = self._look()
-        failed = self._transfers.reap()
-        for digest, error in failed:
+        for digest, error in self._transfers.reap():
             self._not_before[digest] = self._clock() + _RETRY
             LOG.info('The fetch of %s is tried again: %s', digest, error)
         seen = self._observe(self._snapshot)
@@ -84,20 +83,30 @@ class Reconciler:
         todo = plan.make(seen, self._repository.policy_of(locations),
                          self._everywhere(locations))
         self._act(todo, self._snapshot)
-        self._publish(self._snapshot, {digest for digest, _ in failed})
+        self._publish(self._snapshot)
         return todo
 
-    def _publish(self, now: Snapshot, failed: set[str]) -> None:
+    def _publish(self, now: Snapshot) -> None:
         if self._publisher is None:
             return
+        # Also those that wait for others to be fetched first; without a
+        # holder there is nothing to wait for.
+        arriving = self._transfers.digests | {
+            each.digest for each in self.waiting
+            if self._holders(each.digest, now)}
         try:
-            self._publisher.run(now, self._well(), failed)
+            self._publisher.run(now, self._well(), arriving, {
+                digest for digest in arriving if self._has_failed(digest)})
         except exceptions.Unavailable:
             raise
         except Exception:
             # Whatever Nova's directories are like: this node holds, offers
             # and fetches templates all the same.
             LOG.exception('Nothing more is published in this pass')
+
+    def _has_failed(self, digest: str) -> bool:
+        """Tell whether a fetch pauses because it has failed."""
+        return self._not_before.get(digest, 0) > self._clock()
 
     def status(self) -> list[dict[str, Any]]:
         """Return the copies of this node, and what its disks are to hold."""
@@ -224,12 +233,11 @@ class Reconciler:
 
     def _fetch(self, fetches: list[plan.Fetch], now: Snapshot) -> None:
         self.waiting = tuple(fetches)
-        moment = self._clock()
         for fetch in fetches:
             holders = self._holders(fetch.digest, now)
             location = self._store.get(fetch.location_id)
             if (not holders or location is None
-                    or self._not_before.get(fetch.digest, 0) > moment):
+                    or self._has_failed(fetch.digest)):
                 continue
             if (fetch.digest in self._transfers
                     or len(self._transfers) < self._limit):

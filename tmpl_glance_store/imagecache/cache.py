@@ -176,11 +176,14 @@ class ImageCache:
         name = base_name(image_id)
         path = self._path(image_id)
         entry = self._entry(name)
-        if os.path.lexists(path):
-            if entry is None or not entry.is_at(path):
+        ours = entry is not None and entry.is_at(path)
+        if os.path.exists(path):
+            if entry is None or not ours:
                 return FOREIGN, 'Nova has made this base file itself'
-            if os.path.exists(path):
-                return self._keep(entry, path, held)
+            return self._keep(entry, path, held)
+        if os.path.islink(path) and not (ours or ledger.leads_to_hold(path)):
+            return FOREIGN, ('a symbolic link that leads nowhere, and is not '
+                             'ours; Nova replaces it')
         if problem is not None:
             return FAILED, problem
         prepared = self._preparation.get(held)

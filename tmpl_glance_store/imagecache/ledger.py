@@ -119,11 +119,27 @@ class Ledger:
                 os.unlink(os.path.join(self._directory, name))
 
     def _holds(self) -> Iterator[str]:
-        return (name for name in os.listdir(self._directory)
-                if objects.DIGEST.fullmatch(name.partition('.')[0]))
+        return filter(_is_hold, os.listdir(self._directory))
 
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, name + _SUFFIX)
+
+
+def leads_to_hold(link: str) -> bool:
+    """Tell whether a symbolic link is one of ours, by where it leads.
+
+    Also one to a disk that is gone, and its ledger with it.
+    """
+    try:
+        directory, name = os.path.split(os.readlink(link))
+    except OSError:
+        return False
+    return os.path.basename(directory) == _DIRECTORY and _is_hold(name)
+
+
+def _is_hold(name: str) -> bool:
+    digest, _, inode = name.partition('.')
+    return bool(objects.DIGEST.fullmatch(digest)) and inode.isdigit()
 
 
 def set_mark(fd: int) -> None:

@@ -11,6 +11,7 @@ in nova/utils.py, oslo_concurrency/lockutils.py.
 import contextlib
 import logging
 import os
+import stat
 import tempfile
 import threading
 import time
@@ -138,21 +139,28 @@ class Locks:
         """
         self._owner.make_directory(self._path)
         try:
-            found = os.stat(path)
+            # What Nova's user has put there gets a new owner and mode: it
+            # must be a file of this directory, not the way to another one.
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             self._create(path)
             return
-        user, group = self._owner.nova()
-        if found.st_mode & _MODE == _MODE and found.st_gid == group:
-            return
-        if found.st_uid == user == os.geteuid():
-            return
-        fd = os.open(path, os.O_RDONLY)
         try:
-            self._owner.give(fd)
-            os.fchmod(fd, _MODE)
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                raise exceptions.WriteDenied(
+                    f'lock {path} is no file of its own; remove it')
+            if not self._suits(found):
+                self._owner.give(fd)
+                os.fchmod(fd, _MODE)
         finally:
             os.close(fd)
+
+    def _suits(self, found: os.stat_result) -> bool:
+        """Tell whether both Nova and the agent can open a lock file."""
+        user, group = self._owner.nova()
+        return ((found.st_mode & _MODE == _MODE and found.st_gid == group)
+                or found.st_uid == user == os.geteuid())
 
     def _create(self, path: str) -> None:
         fd, temp = tempfile.mkstemp(prefix='.tmpl-', dir=self._path)
