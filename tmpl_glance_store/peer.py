@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import io
 import ipaddress
+import json
 import logging
 import socket
 import threading
@@ -29,6 +30,7 @@ LOG = logging.getLogger(__name__)
 MAX_CHUNK = 256 << 10
 
 _LAYERS = 32  # of up to 256 KiB each
+_MAX_STATUS = 64 << 20  # bytes
 _SUSPICION = 600  # seconds
 _CONNECT_TIMEOUT = 5  # seconds; a live node answers in far less
 _MIN_RATE = 64 << 10  # bytes/s; who gives bytes, but fewer, is stalled too
@@ -54,6 +56,9 @@ class Connection(Protocol):
 
     def read_into(self, buffer: memoryview) -> None:
         """Fill *buffer* with the next of these bytes."""
+
+    def status(self) -> dict[str, Any]:
+        """Return what the agent says of itself."""
 
     def close(self) -> None:
         """Close; more calls do nothing."""
@@ -126,6 +131,19 @@ class RemoteTemplates:
         raise exceptions.Unavailable(
             f'no holder gives the piece layer of template '
             f'{template.digest}: ' + '; '.join(reasons))
+
+    def status(self, url: str) -> dict[str, Any]:
+        """Return what the agent at *url* says of itself (``/v1/status``).
+
+        :raises Unavailable: if it does not; says why
+        """
+        connection = self.connect(url)
+        try:
+            return connection.status()
+        except HolderFailed as exc:
+            raise exceptions.Unavailable(f'{url} {exc}') from exc
+        finally:
+            connection.close()
 
     def connect(self, url: str) -> Connection:
         """Return a connection to the holder at *url*."""
@@ -399,7 +417,7 @@ class HttpConnection:
     def layer(self, template: objects.Template) -> bytes:
         """Return the piece layer, unproved."""
         size = _layer_size(template)
-        response = self._get(template, 'pieces', 200)
+        response = self._get(_path(template, 'pieces'), 200)
         if response.length != size:
             raise HolderLied(f'gave a piece layer of {response.length} bytes')
         layer = bytearray(size)
@@ -410,7 +428,7 @@ class HttpConnection:
               end: int) -> None:
         """Ask for the bytes from *start* to *end*, once."""
         extent = f'{start}-{end - 1}'
-        response = self._get(template, 'data', 206,
+        response = self._get(_path(template, 'data'), 206,
                              {'Range': f'bytes={extent}'})
         given = response.headers.get('Content-Range')
         if (given != f'bytes {extent}/{template.size}'
@@ -422,22 +440,31 @@ class HttpConnection:
         """Fill *buffer* with the next of these bytes."""
         self._fill(self._response, buffer)
 
+    def status(self) -> dict[str, Any]:
+        """Return what the agent says of itself."""
+        response = self._get('/v1/status', 200)
+        if response.length is None or response.length > _MAX_STATUS:
+            raise HolderFailed(f'gave a status of {response.length} bytes')
+        text = bytearray(response.length)
+        self._fill(response, memoryview(text))
+        with _as_failures():
+            answer: dict[str, Any] = json.loads(text)
+        return answer
+
     def close(self) -> None:
         """Close; more calls do nothing."""
         sock, self._socket, self._http = self._socket, None, None
         if sock is not None:
             sock.socket.close()
 
-    def _get(self, template: objects.Template, name: str, status: int,
+    def _get(self, path: str, status: int,
              headers: dict[str, str] | None = None
              ) -> http.client.HTTPResponse:
         with _as_failures():
             if self._http is None or self._http.sock is None:
                 self._open()
             self._socket.deadline = time.monotonic() + self._timeout
-            self._http.request(
-                'GET', f'/v1/templates/{template.digest}/{name}',
-                headers=headers or {})
+            self._http.request('GET', path, headers=headers or {})
             response = self._http.getresponse()
         if response.status != status:
             raise HolderFailed(f'answered {response.status}')
@@ -490,6 +517,10 @@ class HttpConnection:
         if parts.scheme != 'https':
             raise HolderFailed('does not use TLS')
         return host, port
+
+
+def _path(template: objects.Template, name: str) -> str:
+    return f'/v1/templates/{template.digest}/{name}'
 
 
 @contextlib.contextmanager

@@ -106,7 +106,8 @@ def make_site(tmp_path: pathlib.Path) -> Iterator[Callable[..., Site]]:
         agent = cluster.node('node1', location, nova={
             'instances_path': nova.instances_path, 'force_raw': force_raw,
             # Whether this machine has libvirt must not matter.
-            'hypervisor_user': 0, **options}, tmpl_store_interval=1, **(settings or {}))
+            'hypervisor_user': 0, **options}, tmpl_store_interval=1,
+            **(settings or {}))
         site = Site(tmp_path, cluster, agent, nova)
         sites.append(site)
         if start:

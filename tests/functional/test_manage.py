@@ -14,6 +14,7 @@ from tests import host as hosts
 from tests.functional.agents import Cluster
 from tests.functional.agents import command
 from tests.functional.etcd import eventually
+from tmpl_glance_store import imagecache
 from tmpl_glance_store import objects
 
 DATA = hosts.content(100_000)
@@ -131,6 +132,38 @@ def test_nodes_are_listed_live_and_away(site: Site) -> None:
     assert (live['State'], live['Release'], live['Locations']) == (
         'live', release(), 2)
     assert live['API'] == site.cluster.agents[0].url
+
+
+def test_base_files_are_listed_with_the_instances_on_them(
+        tmp_path: pathlib.Path) -> None:
+    instances = tmp_path / 'instances'
+    (instances / 'vm1').mkdir(parents=True)
+    with Cluster(tmp_path) as cluster:
+        live = cluster.node('n1', nova={'instances_path': instances,
+                                        'force_raw': False}).start()
+        dead = cluster.node('n2').start()
+        image = hosts.add(live.host.repository(), DATA)
+        base = instances / '_base' / imagecache.base_name(image.image_id)
+        assert eventually(base.exists)
+        subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F',
+                        'raw', '-b', base, instances / 'vm1' / 'disk'],
+                       check=True)
+        site = Site(cluster, [image])
+        dead.pause()  # its lease is still there, but it does not answer
+        rows = site.show('base', 'list')
+        shown = row_of(rows, Node='n1')
+        assert (shown['Image'], shown['State'], shown['Instances']) == (
+            image.image_id, 'published', ['vm1'])
+        unknown = row_of(rows, Node='n2')
+        assert (unknown['State'], unknown['Image']) == ('unknown', None)
+        assert live.url not in unknown['Reason']
+        assert dead.url in unknown['Reason']
+        assert site.show('base', 'list', '--node', 'n1') == [shown]
+        assert site.show('base', 'list', '--node', 'n1', '--image',
+                         hosts.new_id()) == []
+        failed = site.run('base', 'list', '--node', 'n3')
+        assert failed.returncode == 1
+        assert 'no agent of a node n3 lives' in failed.stderr
 
 
 def test_locations_are_listed_with_their_copies(site: Site) -> None:

@@ -87,6 +87,10 @@ class Connection:
         self.at += len(buffer)
         self.holder.sent += len(buffer)
 
+    def status(self) -> dict[str, Any]:
+        self._require_up()
+        return {'copies': []}
+
     def close(self) -> None:
         if not self.closed:
             self.closed = True
@@ -344,3 +348,11 @@ def test_a_file_that_is_forgotten_is_closed() -> None:
 def test_a_url_that_is_not_safe_is_not_called(url: str, reason: str) -> None:
     with pytest.raises(exceptions.Unavailable, match=reason):
         peer.RemoteTemplates().open(TEMPLATE, [url])
+
+
+def test_an_agent_tells_its_status_and_one_that_is_down_why_not() -> None:
+    cluster = Cluster(a=Holder(), b=Holder(down=True))
+    assert cluster.peers.status('a') == {'copies': []}
+    with pytest.raises(exceptions.Unavailable, match='b is down'):
+        cluster.peers.status('b')
+    assert not any(each.connections for each in cluster.holders.values())
