@@ -55,6 +55,12 @@ def wait_for_port(session: lt.session, host: str, port: int) -> int:
                 raise exceptions.BadConfiguration(
                     f'the swarm cannot listen on {host} port {port}: '
                     f'{alert.error.message()}')
+            # Python has no class for it.
+            if alert.what() == 'session_error':
+                raise exceptions.BadConfiguration(
+                    f'the swarm cannot listen on {host} port {port}: '
+                    f'{alert.message()} (may the process ask the kernel for '
+                    f'its network interfaces, by AF_NETLINK?)')
     raise exceptions.BadConfiguration(
         f'the swarm cannot listen on {host} port {port}: {reason}')
 

@@ -1,0 +1,58 @@
+"""Runs a command where every user can reach this Python and this checkout.
+
+``unshare -m reach.py COMMAND...``: both may be below a directory that only
+root may enter, such as /root. In the command's own view of the file system
+everybody may enter it, and there is nothing in it but these two.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+_ROOM = pathlib.Path('/mnt')  # only a mount point, in a view of our own
+
+
+def main() -> None:
+    """Become the command."""
+    needed = {pathlib.Path(each).resolve() for each in (
+        sys.prefix, sys.base_prefix, pathlib.Path(__file__).parents[2])}
+    closed: dict[pathlib.Path, list[pathlib.Path]] = {}
+    for path in sorted(needed):
+        outermost = next((each for each in (*reversed(path.parents), path)
+                          if is_closed(each)), None)
+        if outermost is not None:
+            closed.setdefault(outermost, []).append(path)
+    for directory, paths in closed.items():
+        open_up(directory, paths)
+    os.execvp(sys.argv[1], sys.argv[1:])
+
+
+def is_closed(directory: pathlib.Path) -> bool:
+    """Tell whether strangers may not enter a directory."""
+    return not directory.stat().st_mode & 0o001
+
+
+def open_up(directory: pathlib.Path, paths: list[pathlib.Path]) -> None:
+    """Leave nothing of *directory* but *paths*, for everybody."""
+    mount('-t', 'tmpfs', '-o', 'mode=755', 'none', _ROOM)
+    for path in paths:
+        for each in (path.iterdir() if is_closed(path) else (path,)):
+            inside = _ROOM / each.relative_to(directory)
+            inside.parent.mkdir(0o755, parents=True, exist_ok=True)
+            if each.is_dir():
+                inside.mkdir(exist_ok=True)
+            else:
+                inside.touch()
+            mount('--rbind', each, inside)
+    mount('--rbind', _ROOM, directory)
+
+
+def mount(*arguments: object) -> None:
+    """Run mount(8)."""
+    subprocess.run(['mount', *map(str, arguments)], check=True)
+
+
+if __name__ == '__main__':
+    os.umask(0o022)
+    main()
