@@ -9,7 +9,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self
 
 from tmpl_glance_store import exceptions
@@ -230,7 +230,8 @@ def lock_directory(path: str, *, exclusive: bool = True,
         os.close(fd)
 
 
-def copy_file(source: int, target: int) -> bool:
+def copy_file(source: int, target: int,
+              check: Callable[[], None] = lambda: None) -> bool:
     """Copy all bytes of one file into an empty one, holes kept.
 
     Shares the extents where the file system can (``FICLONE``), else copies
@@ -238,6 +239,7 @@ def copy_file(source: int, target: int) -> bool:
 
     :param source: descriptor open for reading
     :param target: descriptor open for writing
+    :param check: called for every few MiB; what it raises ends it
     :returns: whether the extents are shared, so that no byte was copied
     """
     try:
@@ -249,7 +251,7 @@ def copy_file(source: int, target: int) -> bool:
     size = os.fstat(source).st_size
     os.ftruncate(target, size)
     for start, end in data_extents(source, size):
-        _copy_range(source, target, start, end)
+        _copy_range(source, target, start, end, check)
     return False
 
 
@@ -275,8 +277,10 @@ def data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def _copy_range(source: int, target: int, start: int, end: int) -> None:
+def _copy_range(source: int, target: int, start: int, end: int,
+                check: Callable[[], None]) -> None:
     while start < end:
+        check()
         step = min(_COPY_STEP, end - start)
         try:
             done = os.copy_file_range(source, target, step, start, start)
@@ -294,6 +298,20 @@ def free_bytes(path: str) -> tuple[int, int]:
     """Return (bytes free for an unprivileged user, size in bytes)."""
     stats = os.statvfs(path)
     return stats.f_bavail * stats.f_frsize, stats.f_blocks * stats.f_frsize
+
+
+def mount_point(path: str) -> str:
+    """Return the directory at which the file system of *path* begins.
+
+    Of what is not there yet, that of the directory which it would be in.
+    """
+    path = os.path.realpath(path)
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    device = os.stat(path).st_dev
+    while path != '/' and os.stat(os.path.dirname(path)).st_dev == device:
+        path = os.path.dirname(path)
+    return path
 
 
 def rotates(path: str, sysfs: str = '/sys',

@@ -48,6 +48,11 @@ class Disks:
         self._mount('-o', 'loop', image, where)
         return where
 
+    def remount(self, name: str) -> None:
+        """Mount a disk again that a test has unmounted."""
+        run('mount', '-o', 'loop', self._root / f'{name}.disk',
+            self._root / name)
+
     def bind(self, source: pathlib.Path, name: str) -> pathlib.Path:
         """Show a directory at a second place: no rename goes there."""
         source.mkdir()

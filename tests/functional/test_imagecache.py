@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import signal
-import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import pytest
 
 from tests import host as hosts
 from tests.functional import agents
+from tests.functional import hostile
 from tests.functional.disks import Disks
 from tests.functional.disks import run
 from tests.functional.etcd import eventually
@@ -31,19 +31,7 @@ pytestmark = pytest.mark.skipif(
 
 MIB = 1 << 20
 GIB = 1 << 30
-VIRTUAL = 64 * MIB
 STRANGER = 64199  # as libvirt-qemu, but known to no machine
-
-
-def qcow2(directory: pathlib.Path, seed: int = 0,
-          *options: str) -> bytes:
-    """Return a qcow2 of 64 MiB with 8 MiB of data in it."""
-    raw, path = directory / f'{seed}.raw', directory / f'{seed}.qcow2'
-    raw.write_bytes(hosts.content(8 * MIB, seed))
-    os.truncate(raw, VIRTUAL)
-    run('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', *options, raw,
-        path)
-    return path.read_bytes()
 
 
 @dataclasses.dataclass
@@ -139,7 +127,7 @@ def chain(disk: pathlib.Path) -> list[str]:
 
 def test_a_clone_of_a_published_base_downloads_nothing(
         site: Site, tmp_path: pathlib.Path) -> None:
-    image_id = site.publish(qcow2(tmp_path))
+    image_id = site.publish(hostile.harmless(tmp_path))
     outcome = site.nova.clone(image_id, 'vm1', 'vm2', size=GIB)
     assert outcome['downloads'] == 0
     assert chain(site.nova.instances_path / 'vm1' / 'disk') == [
@@ -151,7 +139,7 @@ def test_a_clone_of_a_published_base_downloads_nothing(
 
 def test_two_images_of_one_template_have_a_base_file_each(
         site: Site, tmp_path: pathlib.Path) -> None:
-    data = qcow2(tmp_path)
+    data = hostile.harmless(tmp_path)
     for image_id in (site.publish(data), site.publish(data)):
         assert site.nova.clone(image_id, image_id)['downloads'] == 0
     record, = site.agent.host.records('copies').values()
@@ -168,7 +156,7 @@ def test_each_way_to_publish_serves_clones_and_survives_libvirt(
     disk = disks.mount('node1', kind)
     site = make_site(disk / 'nova', location='ssd:tmpl:10',
                      publish=publish, touch_interval=1)
-    image_id = site.publish(qcow2(tmp_path))
+    image_id = site.publish(hostile.harmless(tmp_path))
     assert site.state(image_id)['mode'] == expected
     base = site.nova.base_file(image_id)
     assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
@@ -189,7 +177,7 @@ def test_a_base_file_on_another_disk(
         make_site: Callable[..., Site], disks: Disks, tmp_path: pathlib.Path,
         publish: str) -> None:
     site = make_site(disks.mount('disk', 'ext4') / 'nova', publish=publish)
-    image_id = site.publish(qcow2(tmp_path))
+    image_id = site.publish(hostile.harmless(tmp_path))
     expected = {'auto': 'symlink', 'copy': 'copy'}[publish]
     assert site.state(image_id)['mode'] == expected
     assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
@@ -221,11 +209,11 @@ def disk_use(path: pathlib.Path) -> int:
 def test_nova_wants_raw(make_site: Callable[..., Site],
                         tmp_path: pathlib.Path) -> None:
     site = make_site(force_raw=True)
-    image_id = site.publish(qcow2(tmp_path))
+    image_id = site.publish(hostile.harmless(tmp_path))
     base = site.nova.base_file(image_id)
     assert site.state(image_id)['converted']
-    assert base.read_bytes() == hosts.content(8 * MIB, 0).ljust(VIRTUAL,
-                                                                b'\0')
+    assert base.read_bytes() == hosts.content(8 * MIB, 0).ljust(
+        hostile.VIRTUAL, b'\0')
     assert base.stat().st_blocks * 512 < 12 * MIB  # sparse
     derived = json.loads((site.copy() / 'base.json').read_text())
     assert derived['digest'] == hosts.digest_of(base.read_bytes())
@@ -245,7 +233,7 @@ def test_novas_own_configuration_is_read(
     site = make_site(start=False)
     site.agent.nova = {'nova_config_file': conf}
     site.agent.start()
-    image_id = site.publish(qcow2(tmp_path))
+    image_id = site.publish(hostile.harmless(tmp_path))
     assert site.state(image_id)['base_file'] == str(
         tmp_path / 'instances' / 'base' / cache.base_name(image_id))
     assert not site.state(image_id)['converted']
@@ -257,7 +245,7 @@ def test_novas_own_configuration_is_read(
 def test_what_is_touched_stays_and_what_is_wanted_comes_back(
         make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
     site = make_site(touch_interval=1)
-    image_id = site.publish(qcow2(tmp_path))
+    image_id = site.publish(hostile.harmless(tmp_path))
     base = site.nova.base_file(image_id)
     os.utime(base, (1, 1))
     assert eventually(lambda: base.stat().st_mtime > 1, agents.LONG)
@@ -274,7 +262,7 @@ def test_a_deleted_image_ages_out_and_its_clones_live(
         make_site: Callable[..., Site], tmp_path: pathlib.Path,
         publish: str) -> None:
     site = make_site(publish=publish, touch_interval=1)
-    image_id = site.publish(qcow2(tmp_path))
+    image_id = site.publish(hostile.harmless(tmp_path))
     base = site.nova.base_file(image_id)
     site.nova.clone(image_id, 'vm1')
     site.delete(image_id)
@@ -303,7 +291,7 @@ def test_a_deleted_image_ages_out_and_its_clones_live(
 def test_what_nova_has_made_is_left_alone(
         make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
     site = make_site(start=False)
-    image_id = site.upload(qcow2(tmp_path))
+    image_id = site.upload(hostile.harmless(tmp_path))
     site.nova.clone(image_id, 'vm1', source=tmp_path / '0.qcow2')
     base = site.nova.base_file(image_id)
     os.utime(base, (1, 1))
@@ -327,7 +315,7 @@ def facts(path: pathlib.Path) -> tuple[int, ...]:
 def test_a_dangling_link_of_ours_leads_somewhere_again(
         make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
     site = make_site(publish='symlink')
-    image_id = site.publish(qcow2(tmp_path))
+    image_id = site.publish(hostile.harmless(tmp_path))
     base = site.nova.base_file(image_id)
     os.unlink(base.resolve())
     assert not base.exists()
@@ -338,7 +326,7 @@ def test_a_dangling_link_of_ours_leads_somewhere_again(
 def test_a_link_into_a_disk_that_was_replaced_leads_somewhere_again(
         make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
     site = make_site(publish='symlink')
-    image_id = site.publish(qcow2(tmp_path))
+    image_id = site.publish(hostile.harmless(tmp_path))
     base = site.nova.base_file(image_id)
     site.agent.kill()
     ledger = pathlib.Path(os.readlink(base)).parent
@@ -353,12 +341,85 @@ def test_a_link_into_a_disk_that_was_replaced_leads_somewhere_again(
 def test_a_dangling_link_of_somebody_else_is_left_to_nova(
         make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
     site = make_site(start=False)
-    image_id = site.upload(qcow2(tmp_path))
+    image_id = site.upload(hostile.harmless(tmp_path))
     site.nova.base.mkdir()
     site.nova.base_file(image_id).symlink_to('/nowhere')
     site.agent.start()
     assert 'leads nowhere' in site.becomes(image_id, cache.FOREIGN)['reason']
     assert os.readlink(site.nova.base_file(image_id)) == '/nowhere'
+
+
+@pytest.mark.parametrize('publish', ['auto', 'copy'])
+def test_what_clones_need_stays_while_novas_disk_is_not_mounted(
+        make_site: Callable[..., Site], disks: Disks, tmp_path: pathlib.Path,
+        publish: str) -> None:
+    disk = disks.mount('disk', 'ext4')
+    site = make_site(disk / 'nova', publish=publish, touch_interval=1)
+    deleted = site.publish(hostile.harmless(tmp_path))
+    lives = site.publish(hostile.harmless(tmp_path, 1))
+    site.nova.clone(deleted, 'vm1')
+    site.delete(deleted)
+    for start_before in (False, True):
+        if not start_before:
+            site.agent.kill()
+        run('umount', disk)
+        (disk / 'nova').mkdir()  # as somebody has left it in the mount point
+        if not start_before:
+            site.agent.start()
+        state = site.becomes(lives, cache.FAILED)
+        assert f'{disk} is not mounted' in state['reason']
+        assert not list((disk / 'nova').iterdir())
+        (disk / 'nova').rmdir()
+        disks.remount('disk')
+        site.becomes(lives, cache.PUBLISHED)
+        run('qemu-img', 'check', disk / 'nova' / 'vm1' / 'disk')
+    os.utime(site.nova.base_file(lives), (1, 1))  # it is still ours
+    assert eventually(lambda: site.nova.base_file(lives).stat().st_mtime > 1,
+                      agents.LONG)
+
+
+def test_what_clones_need_stays_when_nova_moves(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(publish='symlink')
+    image_id = site.publish(hostile.harmless(tmp_path))
+    site.nova.clone(image_id, 'vm1')
+    site.delete(image_id)
+    site.agent.kill()
+    other = tmp_path / 'other'
+    other.mkdir()
+    site.agent.nova['instances_path'] = other
+    site.agent.start()
+    passes = site.agent.metric('agent_passes_total')
+    assert eventually(lambda: site.agent.metric('agent_passes_total')
+                      > passes + 1, agents.LONG)
+    run('qemu-img', 'check', site.nova.instances_path / 'vm1' / 'disk')
+    # It goes with the base file, as ever.
+    (site.nova.instances_path / 'vm1' / 'disk').unlink()
+    site.nova.age(maximum=0)
+    assert eventually(
+        lambda: not list((site.root / 'node1/ssd/published').iterdir()),
+        agents.LONG)
+
+
+def test_an_image_with_new_content_is_stale_until_nova_has_aged_it_out(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(touch_interval=1)
+    image_id = site.publish(hosts.content(MIB, 1))
+    site.delete(image_id)
+    data = hosts.content(MIB, 2)
+    site.agent.host.repository().add(image_id, [data], len(data), 'sha256')
+    site.becomes(image_id, cache.STALE)
+    base = site.nova.base_file(image_id)
+    os.utime(base, (1, 1))
+    passes = site.agent.metric('agent_passes_total')
+    assert eventually(lambda: site.agent.metric('agent_passes_total')
+                      > passes + 1, agents.LONG)
+    assert base.stat().st_mtime == 1
+    assert not any(record['published'] for record
+                   in site.agent.host.records('copies').values())
+    site.nova.age(maximum=3600)
+    site.becomes(image_id, cache.PUBLISHED)
+    assert base.read_bytes() == data
 
 
 # What would turn boots into errors
@@ -370,7 +431,7 @@ def test_a_template_that_is_immutable_is_not_published(
     disks.mount('node1', 'ext4')
     site = make_site(location='ssd:tmpl:10', start=False,
                      publish='symlink')
-    image_id = site.upload(qcow2(tmp_path))
+    image_id = site.upload(hostile.harmless(tmp_path))
     image = site.copy() / 'image'
     published = tmp_path / 'node1/tmpl/published'
     run('chattr', '+i', image)
@@ -392,7 +453,7 @@ def test_a_read_only_cache_is_reported(
     site.nova.base.mkdir()
     run('mount', '-o', 'remount,ro', disk)
     site.agent.start()
-    image_id = site.upload(qcow2(tmp_path))
+    image_id = site.upload(hostile.harmless(tmp_path))
     state = site.becomes(image_id, cache.FAILED)
     assert 'read-only' in state['reason']
     run('mount', '-o', 'remount,rw', disk)
@@ -405,7 +466,7 @@ def test_who_cannot_reach_a_linked_template(
         tmp_path: pathlib.Path, option: str) -> None:
     site = make_site(disks.mount('disk', 'ext4') / 'nova',
                      **{option: STRANGER})
-    image_id = site.upload(qcow2(tmp_path))
+    image_id = site.upload(hostile.harmless(tmp_path))
     state = site.becomes(image_id, cache.FAILED)
     assert f'{STRANGER} cannot enter' in state['reason']
     assert not os.path.lexists(site.nova.base_file(image_id))
@@ -419,80 +480,39 @@ def test_who_cannot_reach_a_linked_template(
 # Hostile templates
 
 
-def _header(data: bytes, offset: int, layout: str, *values: int) -> bytes:
-    changed = bytearray(data)
-    struct.pack_into(layout, changed, offset, *values)
-    return bytes(changed)
-
-
-def _backing(directory: pathlib.Path) -> bytes:
-    path = directory / 'backing.qcow2'
-    run('qemu-img', 'create', '-f', 'qcow2', '-b', '/etc/passwd', '-F', 'raw',
-        path, '64M')
-    return path.read_bytes()
-
-
-def _data_file(directory: pathlib.Path) -> bytes:
-    path = directory / 'data.qcow2'
-    run('qemu-img', 'create', '-f', 'qcow2', '-o',
-        f'data_file={directory}/data.raw,data_file_raw=on', path, '64M')
-    return path.read_bytes()
-
-
-def _vmdk(_: pathlib.Path) -> bytes:
-    return (b'# Disk DescriptorFile\nversion=1\nCID=fffffffe\n'
-            b'parentCID=ffffffff\ncreateType="monolithicFlat"\n'
-            b'RW 8 FLAT "/etc/passwd" 0\n').ljust(4096, b'\n')
-
-
-def _polyglot(directory: pathlib.Path) -> bytes:
-    data = qcow2(directory)[:32768]
-    return data + b'\x01CD001\x01'.ljust(2048, b'\0') + bytes(65536)
-
-
-def _bomb(directory: pathlib.Path) -> bytes:
-    raw = directory / 'zero.raw'
-    raw.touch()
-    os.truncate(raw, 300 * MIB)
-    run('qemu-img', 'convert', '-c', '-S', '0', '-O', 'qcow2', raw,
-        directory / 'bomb.qcow2')
-    return (directory / 'bomb.qcow2').read_bytes()
-
-
-HOSTILE: dict[str, Callable[[pathlib.Path], bytes]] = {
-    'backing file': _backing, 'data file': _data_file,
-    'VMDK with an absolute extent': _vmdk, 'ISO and qcow2': _polyglot,
-    'two to the 60th bytes': lambda directory: _header(
-        qcow2(directory), 24, '>Q', 1 << 60),
-    'tables beyond the end': lambda directory: _header(
-        qcow2(directory), 36, '>IQ', 1 << 20, 1 << 40),
-    'bomb': _bomb, 'cut short': lambda directory: qcow2(directory)[:MIB],
-    'only the magic': lambda directory: b'QFI\xfb\0\0\0\3'}
-
-
 def test_no_hostile_template_is_published(
         make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
     site = make_site(force_raw=True)
     images = {name: site.upload(make(tmp_path))
-              for name, make in HOSTILE.items()}
+              for name, make in hostile.HOSTILE.items()}
     for name, image_id in images.items():
         state = site.becomes(image_id, cache.REFUSED)
         assert state['reason'], name
         assert not os.path.lexists(site.nova.base_file(image_id)), name
     assert site.agent.running
     assert peak_memory(site.agent) < 400 * MIB
-    assert site.agent.metric('agent_base_files') == len(HOSTILE)
+    assert site.agent.metric('agent_base_files') == len(hostile.HOSTILE)
     metrics = site.agent.ask('/metrics').decode()
     records = site.agent.host.records('copies').values()
     assert all(f'reason="{record["refused"]}"' in metrics
                for record in records)
     assert all(record['refused'] for record in records)
     # A good one is not kept waiting by them, and Glance serves them all.
-    site.publish(qcow2(tmp_path, 1))
+    site.publish(hostile.harmless(tmp_path, 1))
     for image_id in images.values():
         repo = site.agent.host.repository()
         image = repo.catalog.image(image_id)
         assert repo.size(image_id, image.digest, image.token)
+
+
+def test_a_disk_of_many_tebibytes_hinders_nobody(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(force_raw=True)
+    run('qemu-img', 'create', '-f', 'qcow2', tmp_path / 'huge', '10T')
+    huge = site.upload((tmp_path / 'huge').read_bytes())
+    site.publish(hostile.harmless(tmp_path))
+    site.becomes(huge, cache.PUBLISHED)
+    assert site.nova.base_file(huge).stat().st_size == 10 << 40
 
 
 def peak_memory(agent: agents.Agent) -> int:
@@ -516,7 +536,7 @@ def storm(make_site: Callable[..., Site], tmp_path: pathlib.Path
     source = site.cluster.node('node0', 'ssd:ssd:10')
     source.start()
     image_id = hosts.new_id()
-    data = qcow2(tmp_path)
+    data = hostile.harmless(tmp_path)
     source.host.repository().add(image_id, [data], len(data), 'sha256')
     site.agent.start()
     assert eventually(lambda: site.state(image_id).get('boots_wait'),
@@ -550,7 +570,7 @@ def test_boots_wait_also_for_a_template_that_waits_for_another_one(
     source = site.cluster.node('node0', 'ssd:ssd:10').start()
     image_ids = [hosts.new_id() for _ in range(2)]
     for seed, image_id in enumerate(image_ids):
-        data = qcow2(tmp_path, seed)
+        data = hostile.harmless(tmp_path, seed)
         source.host.repository().add(image_id, [data], len(data), 'sha256')
     site.agent.start()
     assert eventually(lambda: all(
@@ -580,7 +600,7 @@ def test_boots_go_on_when_the_transfer_is_too_slow(
                      settings={'tmpl_store_download_limit': 100 << 10})
     source = site.cluster.node('node0', 'ssd:ssd:10').start()
     image_id = hosts.new_id()
-    data = qcow2(tmp_path)
+    data = hostile.harmless(tmp_path)
     source.host.repository().add(image_id, [data], len(data), 'sha256')
     site.agent.start()
     assert eventually(lambda: site.state(image_id).get('boots_wait'),
@@ -619,7 +639,7 @@ def owned_elsewhere(site: Site, tmp_path: pathlib.Path
     site.agent.start()
     assert eventually(lambda: site.cluster.live(site.agent, owner),
                       agents.LONG)
-    image_id, data = hosts.new_id(), qcow2(tmp_path)
+    image_id, data = hosts.new_id(), hostile.harmless(tmp_path)
     owner.host.repository().add(image_id, [data], len(data), 'sha256')
     digest = hosts.digest_of(data)
     site.cluster.wait_for_holders(digest, 'node0')
@@ -654,7 +674,7 @@ def test_a_damaged_base_file_is_reported_with_its_instances(
         publish: str) -> None:
     site = make_site(force_raw=True, publish=publish, settings={
         'tmpl_store_scrub_period': 1, 'tmpl_store_scrub_rate': 200 * MIB})
-    image_id = site.publish(qcow2(tmp_path))
+    image_id = site.publish(hostile.harmless(tmp_path))
     site.nova.clone(image_id, 'vm1')
     base = site.nova.base_file(image_id)
     base.chmod(0o644)

@@ -10,12 +10,10 @@ import pytest
 
 from tests import host as hosts
 from tests.functional import agents
+from tests.functional import hostile
 from tests.functional.etcd import eventually
-from tests.functional.test_imagecache import MIB
-from tests.functional.test_imagecache import VIRTUAL
 from tests.functional.test_imagecache import Site
 from tests.functional.test_imagecache import make_site
-from tests.functional.test_imagecache import qcow2
 from tmpl_glance_store.imagecache import cache
 
 pytestmark = pytest.mark.skipif(
@@ -36,7 +34,7 @@ def test_a_storm_of_kills_leaves_whole_base_files_and_nothing_else(
     images: dict[str, int] = {}
     for number in range(ROUNDS):
         site.agent.launch()
-        images[site.upload(qcow2(tmp_path, number))] = number
+        images[site.upload(hostile.harmless(tmp_path, number))] = number
         if moment.random() < 0.3:
             victim = next(iter(images))
             site.delete(victim)
@@ -47,8 +45,8 @@ def test_a_storm_of_kills_leaves_whole_base_files_and_nothing_else(
     for image_id, number in images.items():
         site.becomes(image_id, cache.PUBLISHED)
         base = site.nova.base_file(image_id)
-        assert base.read_bytes() == hosts.content(8 * MIB, number).ljust(
-            VIRTUAL, b'\0'), number
+        data = hosts.content(8 * hostile.MIB, number)
+        assert base.read_bytes() == data.ljust(hostile.VIRTUAL, b'\0'), number
     assert not [each for each in site.nova.base.iterdir()
                 if each.name.startswith('.')]
     view = site.agent.host

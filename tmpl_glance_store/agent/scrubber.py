@@ -68,6 +68,9 @@ class Scrubber:
             except exceptions.Unavailable as exc:
                 LOG.info('Scrubbing waits: %s', exc)
                 busy = False
+            except Exception:  # a disk; what is due comes again
+                LOG.exception('Scrubbing waits')
+                busy = False
             if not busy:
                 self._stopped.wait(min(_PAUSE, self.period))
 
@@ -177,11 +180,11 @@ class Scrubber:
             self._tried[proof.path, proof.digest] = self._clock()
             try:
                 digest = self._digest_of(proof.path)
-            except OSError as exc:
-                LOG.warning('Not scrubbed: %s', exc)
-                return True
-            if digest is not None:
-                proof.tell(digest == proof.digest)
-                self._on_proved(proof.size)
+                if digest is not None:
+                    proof.tell(digest == proof.digest)
+                    self._on_proved(proof.size)
+            except (OSError, exceptions.WriteDenied,
+                    exceptions.NoSpace) as exc:
+                LOG.warning('Not scrubbed: %s: %s', proof.path, exc)
             return True
         return False

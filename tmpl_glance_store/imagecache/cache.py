@@ -22,7 +22,9 @@ from collections.abc import (
 from typing import Any
 
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import fsutil
 from tmpl_glance_store import opts
+from tmpl_glance_store.imagecache import conversion
 from tmpl_glance_store.imagecache import inspection
 from tmpl_glance_store.imagecache import instances
 from tmpl_glance_store.imagecache import ledger
@@ -38,14 +40,15 @@ LOG = logging.getLogger(__name__)
 #: What becomes of an image on this node. ``foreign``: Nova has made the base
 #: file itself. ``waiting``: Nova holds its lock. ``failed`` is tried again,
 #: ``refused`` is not, unless something changes. ``damaged``: the base file is
-#: not what it was any more.
-ARRIVING, PREPARING, WAITING, PUBLISHED, FOREIGN, FAILED, REFUSED, DAMAGED = (
-    STATES) = ('arriving', 'preparing', 'waiting', 'published', 'foreign',
-               'failed', 'refused', 'damaged')
+#: not what it was any more. ``stale``: it is what the image was before.
+(ARRIVING, PREPARING, WAITING, PUBLISHED, FOREIGN, FAILED, REFUSED, DAMAGED,
+ STALE) = STATES = ('arriving', 'preparing', 'waiting', 'published',
+                    'foreign', 'failed', 'refused', 'damaged', 'stale')
 
 #: The states in which an operator has something to do.
-PROBLEMS = FAILED, REFUSED, DAMAGED
+PROBLEMS = FAILED, REFUSED, DAMAGED, STALE
 
+_FOREIGN = 'Nova has made this base file itself'
 _PART = '.part'  # Nova's download of a base file; nova/virt/images.py
 _BUSY = 2  # seconds after which Nova's lock is tried again
 _RECHECK = 60  # seconds between two attempts at what this node refuses
@@ -95,6 +98,8 @@ class ImageCache:
         self._mutex = threading.RLock()
         self._ledgers: dict[str, ledger.Ledger] = {}
         self._states: dict[str, State] = {}
+        self._published: dict[str, tuple[str, ...]] = {}
+        self._refusals: dict[str, str] = {}
         self._served: set[str] = set()  # base files whose boots have waited
         self._wishes: frozenset[str] = frozenset()
         self._said: dict[str, str] = {}
@@ -115,7 +120,8 @@ class ImageCache:
         """
         with self._mutex:
             self._open(roots)
-            problem = self._problem()
+            mount = fsutil.mount_point(self._directory)
+            problem = self._problem(mount)
             states = {image_id: self._settle(each, image_id, problem)
                       for each in held for image_id in each.images}
             for digest, image_ids in arriving.items():
@@ -126,11 +132,11 @@ class ImageCache:
                             digest, image_id, problem, digest in failed)
             self._preparation.keep_only(
                 {each.digest for each in states.values()
-                 if each.state not in (PUBLISHED, FOREIGN, DAMAGED)})
+                 if each.state not in (PUBLISHED, FOREIGN, DAMAGED, STALE)})
             self._guard(states, images)
             self._forget(states, images)
             self._tell(states)
-            self._states = states
+            self._take_over(states)
 
     def _open(self, roots: Iterable[str]) -> None:
         roots = set(roots)
@@ -138,25 +144,39 @@ class ImageCache:
             del self._ledgers[root]
         for root in roots - self._ledgers.keys():
             try:
-                self._ledgers[root] = ledger.Ledger(root)
+                self._ledgers[root] = ledger.Ledger(root, self._directory)
             except OSError as exc:
                 self._say(root, f'Nothing is published from {root}: {exc}')
 
-    def _problem(self) -> str | None:
-        """Return why nothing can be published on this node now, if so."""
+    def _problem(self, mount: str) -> str | None:
+        """Return why nothing can be published on this node now, if so.
+
+        :param mount: where the file system of Nova's directory begins
+        """
         path = self._options.instances_path
         if not os.path.isdir(path):
             return f'{path} is not there; is nova-compute installed here?'
+        for entry in self._entries():
+            if entry.is_hidden(mount):
+                return (f'{entry.mount} is not mounted, where base files are. '
+                        f'If it is not to be any more, remove the directory '
+                        f'published in each location, and restart')
         try:
             self._owner.make_directory(self._directory)
             if os.statvfs(self._directory).f_flag & os.ST_RDONLY:
                 return f'{self._directory} is on a read-only file system'
             if not self._cleaned:
                 self._linker.clean()
+                self._locks.clean()
                 self._cleaned = True
         except OSError as exc:
             return f'{self._directory}: {exc}'
         return None
+
+    def _entries(self) -> Iterator[ledger.Entry]:
+        """Yield what is known of the base files in Nova's directory."""
+        for book in self._ledgers.values():
+            yield from list(book.entries.values())
 
     # One image of a template that is here
 
@@ -176,13 +196,11 @@ class ImageCache:
         name = base_name(image_id)
         path = self._path(image_id)
         entry = self._entry(name)
-        ours = entry is not None and entry.is_at(path)
-        if os.path.exists(path):
-            if entry is None or not ours:
-                return FOREIGN, 'Nova has made this base file itself'
+        if entry is not None and os.path.exists(path) and entry.is_there():
             return self._keep(entry, path, held)
-        if os.path.islink(path) and not (ours or ledger.leads_to_hold(path)):
-            return FOREIGN, ('a symbolic link that leads nowhere, and is not '
+        if os.path.lexists(path) and not self._is_forgotten(path, held):
+            return FOREIGN, (_FOREIGN if os.path.exists(path) else
+                             'a symbolic link that leads nowhere, and is not '
                              'ours; Nova replaces it')
         if problem is not None:
             return FAILED, problem
@@ -190,6 +208,18 @@ class ImageCache:
         if prepared is None:
             return PREPARING, ''
         return self._publish(held, image_id, path, prepared)
+
+    @staticmethod
+    def _is_forgotten(path: str, held: Held) -> bool:
+        """Tell whether *path* is a link of ours which is in no ledger.
+
+        If it leads somewhere, then only one to what it should lead to.
+        """
+        content = ledger.held_content(path)
+        if content is None or not os.path.exists(path):
+            return content is not None
+        derived = conversion.find(held.directory)
+        return content in (held.digest, derived and derived.digest)
 
     def _progress(self, digest: str) -> str:
         percentage = self._preparation.progress(digest)
@@ -199,6 +229,10 @@ class ImageCache:
     def _keep(self, entry: ledger.Entry, path: str,
               held: Held) -> tuple[str, str]:
         """Look after a base file of ours."""
+        if entry.digest != held.digest:
+            # Not touched, so that Nova ages it out.
+            return STALE, ('its base file is of content that the image had '
+                           'before, and Nova boots that')
         if entry.damaged:
             return DAMAGED, 'its bytes are not those of its digest any more'
         self._touch(path)
@@ -231,8 +265,10 @@ class ImageCache:
         with self._locks.held(name) as ours:
             if not ours:
                 return WAITING, 'Nova holds the lock of its base file'
-            if os.path.exists(path):
-                return FOREIGN, 'Nova has made this base file itself'
+            # A link of ours may lead nowhere, or be in no ledger any more.
+            if os.path.exists(path) and (ledger.held_content(path)
+                                         != prepared.content):
+                return FOREIGN, _FOREIGN
             way, temp = self._linker.make(
                 prepared.temporary or prepared.path,
                 lambda: book.hold(prepared.path, prepared.content))
@@ -245,19 +281,19 @@ class ImageCache:
                     content=prepared.content, size=prepared.size, mode=way,
                     inode=0 if is_link else found.st_ino,
                     made_at=self._clock(), verified_at=self._clock(),
+                    directory=self._directory,
+                    mount=fsutil.mount_point(self._directory),
                     mark='' if is_link else ledger.read_mark(temp),
                     target=os.readlink(temp) if is_link else '',
                     converted=prepared.converted)
                 book.write(entry)  # first: nothing of ours goes unnoticed
-                # A link of ours that leads nowhere is nobody's base file.
                 if os.path.islink(path):
-                    self._linker.replace_dangling(temp, path)
+                    self._linker.replace_link(temp, path)
                 elif not self._linker.place(temp, path):
-                    return FOREIGN, 'Nova has made this base file itself'
+                    return FOREIGN, _FOREIGN
             finally:
                 linking.remove(temp)
             self._touch_now(path)
-        self._locks.let_go(name)
         LOG.info('Image %s is published as %s (%s)', image_id, path, way)
         return PUBLISHED, ''
 
@@ -294,8 +330,10 @@ class ImageCache:
         return os.path.join(self._directory, base_name(image_id))
 
     def _entry(self, name: str) -> ledger.Entry | None:
-        return next((book.entries[name] for book in self._ledgers.values()
-                     if name in book.entries), None)
+        for book in list(self._ledgers.values()):
+            if (entry := book.entries.get(name)) is not None:
+                return entry
+        return None
 
     # Boots that wait
 
@@ -312,7 +350,8 @@ class ImageCache:
                images: Iterable[str]) -> None:
         """Let boots wait for what is arriving or in preparation, but once."""
         wanted = {base_name(each.image_id) for each in states.values()
-                  if each.state in (ARRIVING, PREPARING)}
+                  if each.state in (ARRIVING, PREPARING)
+                  and not os.path.exists(self._path(each.image_id))}
         self._served = {
             name for name in self._served & {base_name(each)
                                              for each in images}
@@ -328,33 +367,42 @@ class ImageCache:
                     self._served.add(name)
             except exceptions.WriteDenied as exc:
                 self._say('locks', f'Boots cannot wait: {exc}')
+                return  # nor can the others
 
     # What is not wanted any more
 
     def _forget(self, states: Mapping[str, State],
                 images: Mapping[str, str]) -> None:
-        if not os.path.isdir(self._directory):
-            return  # not mounted: nothing is known
+        mounts: dict[str, str] = {}
         for book in self._ledgers.values():
             try:
-                for entry in list(book.entries.values()):
-                    self._look_back(entry, book, states, images)
+                for entry in book.all():
+                    if entry.directory not in mounts:
+                        mounts[entry.directory] = fsutil.mount_point(
+                            entry.directory)
+                    if (os.path.isdir(entry.directory)
+                            and not entry.is_hidden(mounts[entry.directory])):
+                        self._look_back(entry, book, states, images)
                 book.drop_holds()
-            except (OSError, exceptions.WriteDenied) as exc:
+            except (OSError, exceptions.WriteDenied,
+                    exceptions.NoSpace) as exc:
                 self._say('ledger', f'The ledger is not up to date: {exc}')
 
     def _look_back(self, entry: ledger.Entry, book: ledger.Ledger,
                    states: Mapping[str, State],
                    images: Mapping[str, str]) -> None:
-        """Forget a base file that is gone; touch one that outlives a copy."""
-        path = os.path.join(self._directory, entry.name)
+        """Forget a base file that is gone; touch one that outlives a copy.
+
+        Its directory is there: of one that is not nothing is known, and
+        running instances may need what it holds.
+        """
         state = states.get(entry.image_id)
-        if not entry.is_at(path):
+        if not entry.is_there():
             if state is None or state.state != FAILED:
-                book.remove(entry.name)
-        elif (state is None and entry.image_id in images
+                book.remove(entry)
+        elif (state is None and images.get(entry.image_id) == entry.digest
                 and entry.converted and not self._options.keep_original):
-            self._touch(path)  # the original went because this is here
+            self._touch(entry.path)  # the original went because this is here
 
     # What others want to know
 
@@ -363,16 +411,25 @@ class ImageCache:
         """What became of each image in the last pass, by its id."""
         return self._states
 
+    def _take_over(self, states: dict[str, State]) -> None:
+        published: dict[str, list[str]] = {}
+        refusals: dict[str, str] = {}
+        for image_id, each in sorted(states.items()):
+            if each.state == PUBLISHED:
+                published.setdefault(each.digest, []).append(image_id)
+            elif each.state == REFUSED:
+                refusals[each.digest] = each.reason
+        self._states, self._refusals = states, refusals
+        self._published = {digest: tuple(image_ids)
+                           for digest, image_ids in published.items()}
+
     def published(self, digest: str) -> tuple[str, ...]:
         """Return the images of a template whose base files are ours."""
-        return tuple(sorted(each.image_id for each in self._states.values()
-                            if (each.digest, each.state)
-                            == (digest, PUBLISHED)))
+        return self._published.get(digest, ())
 
     def refusal(self, digest: str) -> str:
         """Return why a template is not published, empty if it may be."""
-        return next((each.reason for each in self._states.values()
-                     if (each.digest, each.state) == (digest, REFUSED)), '')
+        return self._refusals.get(digest, '')
 
     def spare(self) -> frozenset[str]:
         """Return the templates whose originals no image needs here.
@@ -402,8 +459,8 @@ class ImageCache:
                   by_base: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         name = base_name(state.image_id)
         path = os.path.join(self._directory, name)
-        with self._mutex:
-            entry = self._entry(name)
+        # Without the mutex: a pass may hang with Nova's disk.
+        entry = self._entry(name)
         return {'image': state.image_id, 'digest': state.digest,
                 'state': state.state,
                 'reason': (self._progress(state.digest)
@@ -472,20 +529,17 @@ class ImageCache:
 
         :param period: seconds after which a file is due again
         """
-        with self._mutex:
-            books = dict(self._ledgers)
-        return proofs.due(self._directory, books, self._clock() - period,
+        return proofs.due(dict(self._ledgers), self._clock() - period,
                           self._judge)
 
     def _judge(self, book: ledger.Ledger, entry: ledger.Entry,
                good: bool) -> None:
         """Note whether a base file has been proved, or found damaged."""
-        path = os.path.join(self._directory, entry.name)
         with self._mutex:
-            if book.entries.get(entry.name) == entry and entry.is_at(path):
+            if book.entries.get(entry.name) == entry and entry.is_there():
                 book.write(dataclasses.replace(
                     entry, verified_at=self._clock(), damaged=not good))
         if not good:
             names = self._instances.by_base().get(entry.name, ())
-            LOG.error('Base file %s is damaged; instances on it: %s', path,
-                      ', '.join(names) or 'none')
+            LOG.error('Base file %s is damaged; instances on it: %s',
+                      entry.path, ', '.join(names) or 'none')

@@ -10,6 +10,7 @@ from tmpl_glance_store import digests
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
 from tmpl_glance_store import objects
+from tmpl_glance_store.imagecache import inspection
 from tmpl_glance_store.imagecache import qemu_img
 
 _BASE = 'base.raw'
@@ -75,8 +76,10 @@ def convert(directory: str, workshop: str, source: str, image_format: str,
     :param virtual_size: bytes of the raw disk
     :param progress: told the percentage done
     :param check: raises if it must end, for example because space is short
+    :raises Refused: if the result must not be published, or takes far more
+        space than the template
     :raises Failed: if qemu-img does
-    :raises Unavailable: if another process is at it
+    :raises Unavailable: if another process is at it, or qemu-img is hindered
     """
     fsutil.make_directory(workshop)
     lock = fsutil.lock_directory(workshop)
@@ -106,13 +109,22 @@ def _write(image: str, image_format: str, temp: str, size: int,
     source = os.open(image, os.O_RDONLY)
     try:
         target = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        most = inspection.allowance(os.fstat(source).st_size)
+
+        def look() -> None:
+            check()
+            if os.fstat(target).st_blocks * 512 > most:
+                raise inspection.Refused(
+                    f'its disk takes more than {most} bytes')
+
         try:
             os.ftruncate(target, size)
             qemu_img.convert_to_raw(source, image_format, target,
-                                    progress=progress, check=check)
+                                    progress=progress, check=look)
             os.fchown(target, os.geteuid(), os.getegid())
             os.fchmod(target, _MODE)
             os.fsync(target)
+            inspection.require_raw(temp, target)
             return digests.digest_of(target, lambda length: check())
         finally:
             os.close(target)

@@ -17,7 +17,7 @@ RAW = 'raw'
 # What a hypervisor reads as it is, whatever is in it.
 _AS_RAW = frozenset(('raw', 'gpt', 'iso'))
 _VMDK_TYPES = frozenset(('streamOptimized', 'monolithicSparse'))
-# A template's compressed clusters may grow so many times at most; what
+# What a template contains may take so many times its own bytes at most; what
 # operating systems consist of grows five times.
 _MAX_GROWTH = 100
 _HARMLESS = 256 << 20  # bytes
@@ -42,12 +42,10 @@ def inspect(path: str, declared: str | None,
     :param declared: the format that it is taken for, None if unclear
     :param max_virtual_size: bytes
     :raises Refused: if it may not; also if qemu-img comes to its limits
+    :raises Unavailable: if qemu-img is hindered
     :raises OSError: if it cannot be read
     """
-    try:
-        found = formats.inspect(path)
-    except formats.Unsafe as exc:
-        raise Refused(f'the format inspector: {exc}') from exc
+    found = _find_format(path)
     image_format = RAW if found in _AS_RAW else found
     taken_for = RAW if declared in _AS_RAW else declared
     if declared is not None and image_format != taken_for:
@@ -59,9 +57,48 @@ def inspect(path: str, declared: str | None,
         return Inspected(image_format, _ask_qemu(fd, image_format,
                                                  max_virtual_size))
     except qemu_img.Failed as exc:
-        raise Refused(f'qemu-img: {exc}') from exc
+        raise Refused(str(exc)) from exc
     finally:
         os.close(fd)
+
+
+def require_raw(path: str, fd: int) -> None:
+    """Make sure that a conversion to raw is nothing else in turn.
+
+    A disk may contain an image that names files of the host, and nobody asks
+    a base file again what it was converted from.
+
+    Source: ``fetch_to_raw`` in nova/virt/images.py ("Converted to raw, but
+    format is now").
+
+    :param fd: descriptor of the file *path*
+    :raises Refused: if it is
+    :raises Unavailable: if qemu-img is hindered
+    """
+    found = _find_format(path)
+    if found not in _AS_RAW:
+        raise Refused(f'its disk is a {found} image in turn')
+    try:
+        said = qemu_img.info(fd).get('format')
+    except qemu_img.Failed as exc:
+        raise Refused(f'its disk: {exc}') from exc
+    if said != RAW:
+        raise Refused(f'its disk is a {said} image in turn')
+
+
+def allowance(length: int) -> int:
+    """Return the bytes that a template's disk may take.
+
+    :param length: of the template, in bytes
+    """
+    return max(length * _MAX_GROWTH, _HARMLESS)
+
+
+def _find_format(path: str) -> str:
+    try:
+        return formats.inspect(path)
+    except formats.Unsafe as exc:
+        raise Refused(f'the format inspector: {exc}') from exc
 
 
 def _ask_qemu(fd: int, image_format: str, max_virtual_size: int) -> int:
@@ -99,7 +136,7 @@ def _check_clusters(fd: int, cluster_size: int) -> None:
     if counted.get('image-end-offset', 0) > _round_up(length, cluster_size):
         raise Refused('it is cut short')
     grown = counted.get('compressed-clusters', 0) * cluster_size
-    if grown > max(length * _MAX_GROWTH, _HARMLESS):
+    if grown > allowance(length):
         raise Refused(f'{length} bytes would grow to {grown}')
 
 

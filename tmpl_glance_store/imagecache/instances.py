@@ -1,98 +1,124 @@
 """Which instances of this node sit on which base file."""
 
-import dataclasses
 import json
-import logging
 import os
+import stat
+import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from tmpl_glance_store.imagecache import qemu_img
-
-LOG = logging.getLogger(__name__)
-
-_HEADER = 4096  # bytes; enough for the name of a backing file
 _MAGIC = b'QFI\xfb'
+_HEADER = struct.Struct('>4sIQI')  # magic, version, where the name is, length
+_MAX_NAME = 1023  # bytes; docs/interop/qcow2.txt
+_MAX_INFO = 64 << 10  # bytes of disk.info
+_MAX_DEPTH = 32  # disks that one sits on
+_PATIENCE = 2  # seconds
 
 
 class Instances:
-    """The disks below Nova's directory of instances."""
+    """The disks below Nova's directory of instances.
+
+    The names of backing files are read from the headers, which is what
+    ``qemu-img info --backing-chain`` does, but it also opens what they name:
+    whoever can write there would have the agent connect to anything. No lock
+    is taken: a disk may be a running guest's.
+    """
 
     def __init__(self, instances_path: str) -> None:
         self._path = instances_path
-        self._lock = threading.Lock()
-        self._known: dict[str, _Disk] = {}
+        self._looking = threading.Lock()
+        self._known: Mapping[str, Sequence[str]] = {}
 
     def by_base(self) -> Mapping[str, Sequence[str]]:
         """Return the names of instances, by the names of base files.
 
-        Not by their paths: Nova may be in a container, and see others.
-        qemu-img is asked once for each disk, and again when its header has
-        changed.
+        Not by their paths: Nova may be in a container, and see others. While
+        somebody else looks, for example because the disk hangs, it is what
+        was seen last.
         """
+        if self._looking.acquire(timeout=_PATIENCE):
+            try:
+                self._known = self._look()
+            finally:
+                self._looking.release()
+        return self._known
+
+    def _look(self) -> Mapping[str, Sequence[str]]:
         found: dict[str, list[str]] = {}
-        with self._lock:
-            self._known = {name: self._look(name, disk)
-                           for name, disk in self._disks()}
-            for name, disk in self._known.items():
-                for path in disk.chain:
-                    found.setdefault(os.path.basename(path), []).append(name)
+        for name, disk in self._disks():
+            for path in self._chain(disk):
+                found.setdefault(os.path.basename(path), []).append(name)
         return found
 
-    def _look(self, name: str, path: str) -> '_Disk':
-        known = self._known.get(name)
-        try:
-            header = _read_header(path)
-            if known is not None and known.header == header:
-                return known
-            return _Disk(header, tuple(qemu_img.backing_chain(path)))
-        except (qemu_img.Failed, OSError, ValueError, KeyError) as exc:
-            LOG.debug('Disk %s: %s', path, exc)
-            return _Disk(b'', ())
+    def _chain(self, disk: str) -> Iterator[str]:
+        """Yield what a disk sits on, as far as that is below our directory."""
+        path = disk
+        for _ in range(_MAX_DEPTH):
+            try:
+                name = _backing_name(path)
+            except OSError:
+                return
+            if not name:
+                return
+            yield name
+            path = os.path.join(os.path.dirname(path), name)
+            if not os.path.realpath(path).startswith(
+                    os.path.realpath(self._path) + os.sep):
+                return
 
-    def _disks(self) -> list[tuple[str, str]]:
-        """Return (instance, path) of the disks that may have a base file.
+    def _disks(self) -> Iterator[tuple[str, str]]:
+        """Yield (instance, path) of the disks that may have a base file.
 
         A raw disk is its guest's own: what it begins with may be a forged
         header, which names whatever the guest likes.
         """
-        disks = []
         try:
             names = sorted(os.listdir(self._path))
         except OSError:
-            return []
+            return
         for name in names:
             disk = os.path.join(self._path, name, 'disk')
             if _is_qcow2(disk, os.path.join(self._path, name, 'disk.info')):
-                disks.append((name, disk))
-        return disks
-
-
-@dataclasses.dataclass(frozen=True)
-class _Disk:
-    """A disk as it was: its header, and the paths that it sits on."""
-
-    header: bytes
-    chain: tuple[str, ...]
+                yield name, disk
 
 
 def _is_qcow2(disk: str, info: str) -> bool:
     try:
-        with open(info, 'rb') as file:
-            # Nova's record of the formats; imagebackend.py writes it.
-            return json.load(file).get(disk) == 'qcow2'
+        # Nova's record of the formats, by its own paths; imagebackend.py
+        # writes it.
+        formats = {os.path.basename(path): name for path, name in json.loads(
+            _read(info, _MAX_INFO, 0)).items()}
+        return formats.get('disk') == 'qcow2'
     except (OSError, ValueError, AttributeError):
         pass
     try:
-        return _read_header(disk).startswith(_MAGIC)
+        return _read(disk, len(_MAGIC), 0) == _MAGIC
     except OSError:
         return False
 
 
-def _read_header(path: str) -> bytes:
-    """Return how a file begins; nothing that is none makes us wait."""
+def _backing_name(path: str) -> str:
+    """Return the name of a disk's backing file, empty if it has none."""
+    header = _read(path, _HEADER.size, 0)
+    if len(header) < _HEADER.size:
+        return ''
+    magic, _, offset, length = _HEADER.unpack(header)
+    if magic != _MAGIC or not 0 < length <= _MAX_NAME or offset >= 1 << 63:
+        return ''
+    name = os.fsdecode(_read(path, length, offset))
+    # What is no path of a file (json:, nbd:) is no base file.
+    return '' if ':' in name.partition('/')[0] or '\0' in name else name
+
+
+def _read(path: str, length: int, offset: int) -> bytes:
+    """Return some bytes of a file; nothing that is none makes us wait.
+
+    :raises OSError: if it is none, or cannot be read
+    """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     try:
-        return os.pread(fd, _HEADER, 0)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise FileNotFoundError(f'{path} is no file')
+        return os.pread(fd, length, offset)
     finally:
         os.close(fd)

@@ -98,12 +98,15 @@ class Linker:
         with self._new(source, temp) as (origin, target):
             fsutil.share_extents(origin, target)
 
-    def copy(self, source: str) -> str:
-        """Return the path of a new, whole copy of *source*, fsynced."""
+    def copy(self, source: str, check: Callable[[], None]) -> str:
+        """Return the path of a new, whole copy of *source*, fsynced.
+
+        :param check: called for every few MiB; what it raises ends it
+        """
         temp = self._temp()
         try:
             with self._new(source, temp) as (origin, target):
-                fsutil.copy_file(origin, target)
+                fsutil.copy_file(origin, target, check)
         except BaseException:
             remove(temp)
             raise
@@ -142,8 +145,8 @@ class Linker:
         fsutil.fsync_directory(self._directory)
         return True
 
-    def replace_dangling(self, temp: str, path: str) -> None:
-        """Let *path*, a link that leads nowhere, lead somewhere again."""
+    def replace_link(self, temp: str, path: str) -> None:
+        """Let *path*, a symbolic link of ours, lead where *temp* does."""
         os.rename(temp, path)
         fsutil.fsync_directory(self._directory)
 

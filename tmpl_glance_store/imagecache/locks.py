@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from oslo_concurrency import lockutils
 
@@ -26,14 +27,17 @@ LOG = logging.getLogger(__name__)
 
 _PREFIX = 'nova-'
 _ATTEMPTS = 10
+_TEMP = '.tmpl-'
+_MAX_GUARDS = 256  # each takes a descriptor
 _MODE = 0o664  # both Nova's group and its user open it for writing
 
 
 class Locks:
     """The locks of the base files below *instances_path*.
 
-    Any thread may call. No other code of this process may open a lock file:
-    a POSIX lock goes as soon as its process closes any descriptor of it.
+    One thread calls :meth:`held` and :meth:`guard`, any may call the rest. No
+    other code of this process may open a lock file: a POSIX lock goes as soon
+    as its process closes any descriptor of it.
 
     :param lock_timeout: seconds for which :meth:`guard` holds a lock at most
     """
@@ -45,69 +49,96 @@ class Locks:
         self._owner = owner
         self._timeout = lock_timeout
         self._clock = clock
-        self._mutex = threading.RLock()
+        # Held for moments only: guards have to end in time.
+        self._changed = threading.Condition()
         self._guards: dict[str, _Guard] = {}
+        self._watcher: threading.Thread | None = None
 
     @property
     def guarded(self) -> frozenset[str]:
         """The base files whose boots wait now."""
-        with self._mutex:
+        with self._changed:
             return frozenset(self._guards)
 
     @contextlib.contextmanager
     def held(self, name: str) -> Iterator[bool]:
         """Hold the lock of the base file *name*, if it is free.
 
+        One that is guarded is taken over, and free at the end.
+
         :returns: whether it is held; False if Nova has it
         :raises WriteDenied: if the lock cannot be used; says what to do
         """
-        with self._mutex:
-            if name in self._guards:
-                yield True
-                return
-            lock = self._take(name)
-            try:
-                yield lock is not None
-            finally:
-                if lock is not None:
-                    lock.release()
+        lock = self._withdraw(name) or self._take(name)
+        try:
+            yield lock is not None
+        finally:
+            if lock is not None:
+                lock.release()
 
     def guard(self, name: str) -> bool:
         """Hold the lock of *name* until it is let go, or the time is over.
 
-        :returns: whether it is held
+        :returns: whether it is held; False if Nova has it, or if there are as
+            many already as the agent has descriptors for
         :raises WriteDenied: if the lock cannot be used; says what to do
         """
-        with self._mutex:
-            if name in self._guards:
-                return True
-            lock = self._take(name)
-            if lock is None:
-                return False
-            timer = threading.Timer(self._timeout, self._expire, (name,))
-            timer.daemon = True
-            self._guards[name] = _Guard(lock, timer)
-            timer.start()
-            return True
+        guarded = self.guarded
+        if name in guarded or len(guarded) >= _MAX_GUARDS:
+            return name in guarded
+        lock = self._take(name)
+        if lock is None:
+            return False
+        with self._changed:
+            self._guards[name] = _Guard(lock, self._clock() + self._timeout)
+            if self._watcher is None:
+                self._watcher = threading.Thread(
+                    target=self._watch, name='guards', daemon=True)
+                self._watcher.start()
+            self._changed.notify()
+        return True
 
     def let_go(self, name: str) -> None:
         """Let the boots of *name* go on; nothing if they do not wait."""
-        with self._mutex:
-            guard = self._guards.pop(name, None)
-            if guard is not None:
-                guard.timer.cancel()
-                guard.lock.release()
+        lock = self._withdraw(name)
+        if lock is not None:
+            lock.release()
 
     def close(self) -> None:
         """Let everybody go on."""
         for name in self.guarded:
             self.let_go(name)
 
-    def _expire(self, name: str) -> None:
-        LOG.warning('Boots from base file %s have waited for %g s ([nova] '
-                    'lock_timeout): Nova downloads it itself', name,
-                    self._timeout)
-        self.let_go(name)
+    def clean(self) -> None:
+        """Remove what a crash has left behind."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self._path):
+                if name.startswith(_TEMP):
+                    os.unlink(os.path.join(self._path, name))
+
+    def _withdraw(self, name: str) -> lockutils.InterProcessLock | None:
+        """Return the lock of a guard, which is over then."""
+        with self._changed:
+            guard = self._guards.pop(name, None)
+        return guard.lock if guard is not None else None
+
+    def _watch(self) -> None:
+        """End each guard when its time is over."""
+        while True:
+            with self._changed:
+                now = self._clock()
+                over = [name for name, guard in self._guards.items()
+                        if guard.until <= now]
+                if not over:
+                    self._changed.wait(min(
+                        (guard.until - now
+                         for guard in self._guards.values()), default=None))
+                    continue
+            for name in over:
+                LOG.warning('Boots from base file %s have waited for %g s '
+                            '([nova] lock_timeout): Nova downloads it itself',
+                            name, self._timeout)
+                self.let_go(name)
 
     def _take(self, name: str) -> lockutils.InterProcessLock | None:
         path = os.path.join(self._path, _PREFIX + name)
@@ -163,7 +194,7 @@ class Locks:
                 or found.st_uid == user == os.geteuid())
 
     def _create(self, path: str) -> None:
-        fd, temp = tempfile.mkstemp(prefix='.tmpl-', dir=self._path)
+        fd, temp = tempfile.mkstemp(prefix=_TEMP, dir=self._path)
         try:
             os.fchmod(fd, _MODE)
             self._owner.give(fd)
@@ -174,11 +205,9 @@ class Locks:
             os.unlink(temp)
 
 
-class _Guard:
-    def __init__(self, lock: lockutils.InterProcessLock,
-                 timer: threading.Timer) -> None:
-        self.lock = lock
-        self.timer = timer
+class _Guard(NamedTuple):
+    lock: lockutils.InterProcessLock
+    until: float  # by the clock
 
 
 def _is_still(lock: lockutils.InterProcessLock, path: str) -> bool:

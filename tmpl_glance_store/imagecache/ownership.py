@@ -49,13 +49,17 @@ class Ownership:
     def make_directory(self, path: str) -> None:
         """Make a directory of Nova's, unless it is there.
 
-        :raises OSError: if it cannot be made, or not be Nova's
+        A link to a directory of somebody else is refused, unless root has made
+        it: the agent may have more rights than Nova's user.
+
+        :raises OSError: if it cannot be made, or is not Nova's
         """
         try:
             os.mkdir(path)
         except FileExistsError:
+            self._require_novas(path)
             return
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             os.fchmod(fd, 0o775)
             self.give(fd)
@@ -64,6 +68,15 @@ class Ownership:
             raise
         finally:
             os.close(fd)
+
+    def _require_novas(self, path: str) -> None:
+        link = os.lstat(path)
+        if stat.S_ISLNK(link.st_mode) and link.st_uid != 0:
+            user = os.stat(path).st_uid
+            if user != self.nova()[0]:
+                raise PermissionError(
+                    f'{path} is a link to a directory of user {user}, who is '
+                    f'not Nova\'s ([nova] user), {self.nova()[0]}')
 
     def readers(self) -> list['Person']:
         """Return who has to read base files: Nova, and the hypervisor."""

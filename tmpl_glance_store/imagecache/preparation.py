@@ -5,6 +5,7 @@ of their own, so that a template that takes long, or is hostile, stops nobody.
 """
 
 import dataclasses
+import itertools
 import logging
 import os
 import queue
@@ -21,7 +22,9 @@ from tmpl_glance_store.imagecache import linking
 
 LOG = logging.getLogger(__name__)
 
-_RETRY = 60  # seconds after which what failed is tried again
+# Seconds after which what failed is tried again: twice as many each time.
+_RETRY, _MAX_RETRY = 60, 3600
+_MARGIN = 64 << 20  # bytes that are written between two looks at the room
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +93,9 @@ class Preparation:
         """
         job = self._jobs.get(held.digest)
         if job is None or not job.serves(held, self._clock()):
-            job = self._jobs[held.digest] = _Job(held)
+            if job is not None:
+                job.cancel()
+            job = self._jobs[held.digest] = _Job(held, job)
             self._submit(self._inspectors, self._inspect, job)
         if job.error is not None:
             raise job.error
@@ -108,7 +113,7 @@ class Preparation:
 
     def next_change(self) -> float | None:
         """Return the seconds until something failed is tried again."""
-        times = [job.failed_at + _RETRY - self._clock()
+        times = [job.failed_at + job.pause - self._clock()
                  for job in list(self._jobs.values()) if job.is_to_be_redone]
         return max(min(times), 0) if times else None
 
@@ -132,7 +137,8 @@ class Preparation:
                 LOG.exception('Template %s', job.held.digest)
                 job.fail(exc, self._clock())
             self._ended()
-        crew.put(work)
+        # Small ones first: a disk of many TiB must not hinder them for hours.
+        crew.put(job.found.virtual_size if job.found is not None else 0, work)
 
     def _inspect(self, job: '_Job') -> bool:
         held = job.held
@@ -165,37 +171,43 @@ class Preparation:
             job.percentage = None
         if self._linker.copies:
             job.prepared = dataclasses.replace(
-                job.source, temporary=self._linker.copy(job.source.path))
+                job.source, temporary=self._linker.copy(
+                    job.source.path, lambda: job.check(self._stopped)))
+            job.drop_if_cancelled()
         else:
             job.prepared = job.source
         return False
 
 
 class _Crew:
-    """Threads that take work in order, and end with the process.
+    """Threads that take the least work first, and end with the process.
 
     Those of concurrent.futures would keep it until a qemu-img is done.
     """
 
     def __init__(self, name: str, size: int) -> None:
-        self._work: queue.SimpleQueue[Callable[[], None]] = (
-            queue.SimpleQueue())
+        self._work: queue.PriorityQueue[
+            tuple[int, int, Callable[[], None]]] = queue.PriorityQueue()
+        self._count = itertools.count()
         for number in range(size):
             threading.Thread(target=self._run, name=f'{name}-{number}',
                              daemon=True).start()
 
-    def put(self, work: Callable[[], None]) -> None:
-        """Let the next one who is free do *work*."""
-        self._work.put(work)
+    def put(self, size: int, work: Callable[[], None]) -> None:
+        """Let the next one who is free do *work*, if it is the least."""
+        self._work.put((size, next(self._count), work))
 
     def _run(self) -> None:
         while True:
-            self._work.get()()
+            _, _, work = self._work.get()
+            work()
 
 
 class _Job:
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: Held, failed: '_Job | None' = None) -> None:
         self.held = held
+        self.pause = (_RETRY if failed is None or failed.error is None
+                      else min(2 * failed.pause, _MAX_RETRY))
         self.found: inspection.Inspected | None = None
         self.source: Prepared | None = None
         self.prepared: Prepared | None = None
@@ -214,7 +226,7 @@ class _Job:
         if self.held.directory != held.directory:
             return False  # the copy has moved
         if self.is_to_be_redone:
-            return now - self.failed_at < _RETRY
+            return now - self.failed_at < self.pause
         if self.prepared is not None:
             return os.path.exists(self.prepared.temporary
                                   or self.prepared.path)
@@ -231,7 +243,7 @@ class _Job:
     def check_conversion(self, stopped: threading.Event) -> None:
         """Raise if it is not wanted any more, or lacks the room."""
         self.check(stopped)
-        if not self.held.has_room(0):
+        if not self.held.has_room(_MARGIN):
             raise exceptions.NoSpace(
                 f'{self.held.root} has no room for a conversion')
 
@@ -244,7 +256,12 @@ class _Job:
 
     def cancel(self) -> None:
         self._cancelled = True
-        if self.prepared is not None and self.prepared.temporary:
+        self.drop_if_cancelled()
+
+    def drop_if_cancelled(self) -> None:
+        """Remove the copy: whoever of two threads comes last finds it."""
+        if (self._cancelled and self.prepared is not None
+                and self.prepared.temporary):
             linking.remove(self.prepared.temporary)
 
 

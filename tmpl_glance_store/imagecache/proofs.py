@@ -23,7 +23,7 @@ class Proof:
     tell: Callable[[bool], None]
 
 
-def due(directory: str, books: Mapping[str, ledger.Ledger], since: float,
+def due(books: Mapping[str, ledger.Ledger], since: float,
         judge: Callable[[ledger.Ledger, ledger.Entry, bool], None]
         ) -> Iterator[Proof]:
     """Yield the files that were proved before *since* only.
@@ -31,24 +31,30 @@ def due(directory: str, books: Mapping[str, ledger.Ledger], since: float,
     A base file that is the copy itself under another name is left to who
     proves copies.
 
-    :param directory: of the base files
     :param books: the ledgers, by the directories of their locations
     :param since: seconds since the epoch
     :param judge: told of each base file whether it is good
     """
     for root, book in books.items():
         for entry in list(book.entries.values()):
-            path = os.path.join(directory, entry.name)
             copy = _copy(root, entry.digest)
             if (entry.verified_at < since and not entry.damaged
-                    and entry.is_at(path) and not _is_image_of(copy, path)):
-                yield Proof(path, entry.content, entry.size,
+                    and _is_to_be_proved(entry, copy)):
+                yield Proof(entry.path, entry.content, entry.size,
                             functools.partial(judge, book, entry))
             derived = conversion.find(copy)
             if derived is not None and derived.verified_at < since:
                 yield Proof(conversion.path_in(copy), derived.digest,
                             derived.size,
                             functools.partial(_judge, copy, derived))
+
+
+def _is_to_be_proved(entry: ledger.Entry, copy: str) -> bool:
+    try:
+        return entry.is_there() and not _is_image_of(copy, entry.path)
+    except OSError as exc:
+        LOG.info('Not proved now: %s', exc)
+        return False
 
 
 def _judge(directory: str, derived: conversion.Derived, good: bool) -> None:
