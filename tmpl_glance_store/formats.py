@@ -9,7 +9,7 @@ from oslo_utils.imageutils import format_inspector
 HEAD = 2 << 20
 
 _STEP = 64 << 10
-_PATIENCE = 60  # seconds of reading until a format must be clear
+_PATIENCE = 10  # seconds of reading; a MiB or two make a format clear
 
 
 class Unsafe(Exception):
