@@ -231,7 +231,8 @@ def lock_directory(path: str, *, exclusive: bool = True,
 
 
 def copy_file(source: int, target: int,
-              check: Callable[[], None] = lambda: None) -> bool:
+              check: Callable[[], None] = lambda: None, *,
+              share: bool = True) -> bool:
     """Copy all bytes of one file into an empty one, holes kept.
 
     Shares the extents where the file system can (``FICLONE``), else copies
@@ -240,14 +241,16 @@ def copy_file(source: int, target: int,
     :param source: descriptor open for reading
     :param target: descriptor open for writing
     :param check: called for every few MiB; what it raises ends it
+    :param share: False for a copy with bytes of its own
     :returns: whether the extents are shared, so that no byte was copied
     """
-    try:
-        share_extents(source, target)
-        return True
-    except OSError as exc:
-        if exc.errno in NO_SPACE_ERRNOS:
-            raise
+    if share:
+        try:
+            share_extents(source, target)
+            return True
+        except OSError as exc:
+            if exc.errno in NO_SPACE_ERRNOS:
+                raise
     size = os.fstat(source).st_size
     os.ftruncate(target, size)
     for start, end in data_extents(source, size):

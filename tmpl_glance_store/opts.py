@@ -208,13 +208,18 @@ A week finds a rotten copy while other nodes still have good ones.
 #: How a base file is made from a copy; ``auto`` takes the first that works.
 PUBLISH_MODES = ('auto', 'reflink', 'hardlink', 'symlink', 'copy', 'off')
 
+# What makes Nova copy base files; nova/virt/libvirt/imagebackend.py.
+_COMPLETE = 'raw', 'flat', 'ploop'
+_LINKS = 'hardlink', 'symlink'
+
 #: Of ``tmpl-agent`` on a compute node, in the group ``[nova]``.
 NOVA_OPTS = [
     cfg.StrOpt('nova_config_file', help="""
 Path of this node's nova.conf.
 
 What is not set here is then read from there: ``instances_path``,
-``[image_cache] subdirectory_name`` and ``force_raw_images``.
+``[image_cache] subdirectory_name``, ``force_raw_images`` and ``[libvirt]
+images_type``.
 """),
     cfg.StrOpt('instances_path', help="""
 Nova's directory of instances, as ``instances_path`` in nova.conf.
@@ -233,16 +238,26 @@ Default: ``_base``, as Nova's.
 How a base file is made from a copy.
 
 ``auto``: the first that works of reflink (XFS, btrfs), hard link and symbolic
-link; none of them copies a byte. A reflink is the best: libvirt gives base
-files to the hypervisor's user, and a link shares its owner with the copy. Put
-a location and ``instances_path`` on one file system to have it. ``copy``
-takes the space a second time. ``off`` publishes nothing.
+link; none of them copies a byte. Where Nova copies base files (``images_type``
+``raw`` or ``flat``): a reflink, else a copy. A reflink is the best: libvirt
+gives base files to the hypervisor's user, and a link shares its owner with the
+copy. Put a location and ``instances_path`` on one file system to have it.
+``copy`` takes the space a second time. ``off`` publishes nothing.
 """),
     cfg.BoolOpt('force_raw', help="""
 Whether base files are raw, as ``force_raw_images`` in nova.conf.
 
 A template in another format is then converted once on each node. Default:
 True, as Nova's.
+"""),
+    cfg.StrOpt('images_type', choices=('default', 'qcow2', *_COMPLETE, 'lvm',
+                                       'rbd'), help="""
+How Nova makes the disks of instances, as ``[libvirt] images_type`` in
+nova.conf.
+
+With ``raw`` and ``flat`` it copies base files, together with their mode, and
+writes to the copies: there a base file cannot be a link to a template, which
+nobody may write. Default: ``qcow2``, linked clones.
 """),
     cfg.IntOpt('touch_interval', default=3600, min=1, help="""
 Seconds between two touches of a base file whose image lives.
@@ -312,8 +327,10 @@ finds it here. It goes when space is short.
 _NOVA_DEFAULTS = [
     cfg.StrOpt('state_path', default='/var/lib/nova'),
     cfg.StrOpt('instances_path', default='$state_path/instances'),
-    cfg.BoolOpt('force_raw_images', default=True)]
+    cfg.BoolOpt('force_raw_images', default=True),
+    cfg.BoolOpt('use_cow_images', default=True)]
 _NOVA_IMAGE_CACHE = [cfg.StrOpt('subdirectory_name', default='_base')]
+_NOVA_LIBVIRT = [cfg.StrOpt('images_type', default='default')]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -393,11 +410,13 @@ class NovaOptions:
     """Where and how the agent publishes; ``max_virtual_size`` in bytes.
 
     ``user``, ``group`` and ``hypervisor_user`` are numbers; None: as found.
+    ``complete_clones``: Nova copies base files instead of linking to them.
     """
 
     instances_path: str
     base_directory: str
     publish: str
+    complete_clones: bool
     force_raw: bool
     touch_interval: int
     lock_timeout: int
@@ -474,12 +493,20 @@ def read_nova(conf: Any) -> NovaOptions | None:
         force_raw = conf.force_raw
         if force_raw is None:
             force_raw = theirs.get('force_raw', True)
+        complete = (conf.images_type
+                    or theirs.get('images_type', 'qcow2')) in _COMPLETE
+        if complete and conf.publish in _LINKS:
+            raise exceptions.BadConfiguration(
+                f'[nova] publish = {conf.publish}: where images_type is one '
+                f'of {", ".join(_COMPLETE)} Nova could not write its copies; '
+                f'use auto, reflink or copy')
         return NovaOptions(
             instances_path=instances_path,
             base_directory=os.path.join(instances_path, _subdirectory(
                 conf.image_cache_subdirectory_name
                 or theirs.get('subdirectory', '_base'))),
-            publish=conf.publish, force_raw=force_raw,
+            publish=conf.publish, complete_clones=complete,
+            force_raw=force_raw,
             touch_interval=conf.touch_interval,
             lock_timeout=conf.lock_timeout,
             convert_concurrency=conf.convert_concurrency,
@@ -487,7 +514,8 @@ def read_nova(conf: Any) -> NovaOptions | None:
             user=_user('user', conf.user),
             group=_group(conf.group, '[nova] group'),
             hypervisor_user=_user('hypervisor_user', conf.hypervisor_user),
-            mode=_readable(conf.mode), keep_original=conf.keep_original,
+            mode=_readable(conf.mode, 0o644 if complete else 0o444),
+            keep_original=conf.keep_original,
             fetch_on_boot=conf.fetch_on_boot)
     except (cfg.Error, ValueError) as exc:
         raise exceptions.BadConfiguration(f'[nova] {exc}') from exc
@@ -500,10 +528,14 @@ def _read_nova_conf(path: str | None) -> dict[str, Any]:
     conf = cfg.ConfigOpts()
     conf.register_opts(_NOVA_DEFAULTS)
     conf.register_opts(_NOVA_IMAGE_CACHE, group='image_cache')
+    conf.register_opts(_NOVA_LIBVIRT, group='libvirt')
     conf([], project='nova', default_config_files=[path],
          default_config_dirs=[])
+    images_type = conf.libvirt.images_type
+    if images_type == 'default':
+        images_type = 'qcow2' if conf.use_cow_images else 'flat'
     return {'instances_path': conf.instances_path,
-            'force_raw': conf.force_raw_images,
+            'force_raw': conf.force_raw_images, 'images_type': images_type,
             'subdirectory': conf.image_cache.subdirectory_name}
 
 
@@ -515,13 +547,14 @@ def _subdirectory(name: str) -> str:
     return name
 
 
-def _readable(text: str) -> int:
+def _readable(text: str, least: int) -> int:
+    """Return a mode of base files; *least* are the rights that it needs."""
     mode = int(text, 8) if re.fullmatch('0?[0-7]{3}', text) else 0
-    if mode & 0o444 != 0o444 or mode & 0o133:
+    if mode & least != least or mode & 0o133:
         raise exceptions.BadConfiguration(
             f'[nova] mode: {text!r} is not an octal mode with which everybody '
             f'can read a base file and only its owner can write, such as '
-            f'0644 or 0444')
+            f'0644{"" if least & 0o200 else " or 0444"}')
     return mode
 
 

@@ -36,7 +36,7 @@ class Recovery:
         try:
             left = location.clean_incoming()
             if left:
-                LOG.info('Removed %d unfinished uploads from %s', left,
+                LOG.info('Removed %d unfinished writes from %s', left,
                          location.paths.root)
             for path in location.paths.entries():
                 self.settle(path, location,

@@ -185,6 +185,52 @@ def test_a_base_file_on_another_disk(
                 if each.name.startswith('.')]
 
 
+@pytest.mark.parametrize(('kind', 'expected'), [('xfs', 'reflink'),
+                                                ('ext4', 'copy')])
+def test_complete_clones_are_made_from_base_files_that_are_no_links(
+        make_site: Callable[..., Site], disks: Disks, tmp_path: pathlib.Path,
+        kind: str, expected: str) -> None:
+    disk = disks.mount('node1', kind)
+    site = make_site(disk / 'nova', location='ssd:tmpl:10',
+                     images_type='flat')
+    data = hosts.content(3 * MIB)
+    image_id = site.publish(data)
+    assert site.state(image_id)['mode'] == expected
+    base = site.nova.base_file(image_id)
+    assert (base.stat().st_nlink, base.stat().st_mode & 0o777) == (1, 0o644)
+    outcome = site.nova.clone(image_id, 'vm1', 'vm2', backend='Flat',
+                              disk_format='raw', size=4 * MIB)
+    assert outcome['downloads'] == 0
+    clone = site.nova.instances_path / 'vm1' / 'disk'
+    assert clone.read_bytes() == data.ljust(4 * MIB, b'\0')
+    assert base.read_bytes() == data
+
+
+def test_links_of_before_do_not_serve_complete_clones(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(touch_interval=1)
+    image_id = site.publish(hostile.harmless(tmp_path))
+    assert site.state(image_id)['mode'] == 'hardlink'
+    site.agent.kill()
+    site.agent.nova['images_type'] = 'raw'
+    site.agent.start()
+    assert 'hardlink' in site.becomes(image_id, cache.FAILED)['reason']
+    site.nova.age(maximum=0)  # it is not touched any more
+    site.becomes(image_id, cache.PUBLISHED)
+    assert site.state(image_id)['mode'] == 'copy'
+
+
+def test_a_base_file_that_outlives_its_image_is_shown_with_its_instances(
+        site: Site, tmp_path: pathlib.Path) -> None:
+    image_id = site.publish(hostile.harmless(tmp_path))
+    site.nova.clone(image_id, 'vm1')
+    site.delete(image_id)
+    state = site.becomes(image_id, cache.LEFT)
+    assert state['instances'] == ['vm1']
+    assert eventually(lambda: site.state(image_id)['state'] == cache.LEFT
+                      and not site.agent.host.copies(), agents.LONG)
+
+
 def test_a_reflink_takes_no_space(
         make_site: Callable[..., Site], disks: Disks) -> None:
     disk = disks.mount('node1', 'xfs')

@@ -188,6 +188,21 @@ def test_a_conversion_is_made_within_the_limits_of_the_unit(
     assert base.read_bytes() == data
 
 
+def test_nova_can_write_its_complete_copies(cloud: Cloud) -> None:
+    cloud.agent.nova['images_type'] = 'raw'
+    cloud.agent.start()
+    base = cloud.publish(hosts.content(1 << 20))
+    disk = cloud.instances / 'disk'
+    # What Nova does for a boot with images_type = raw.
+    for command in (['cp', '-r', base, disk],
+                    ['qemu-img', 'resize', '-f', 'raw', disk, '2M']):
+        done = subprocess.run([*become(NOVA), *command], check=False,
+                              capture_output=True)
+        assert done.returncode == 0, done.stderr
+    assert disk.stat().st_size == 2 << 20
+    assert not disk.is_symlink()
+
+
 def test_nova_and_the_agent_share_locks_whoever_comes_first(
         cloud: Cloud) -> None:
     cloud.agent.start()

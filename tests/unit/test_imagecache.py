@@ -729,10 +729,10 @@ def test_a_copy_that_is_not_wanted_any_more_leaves_nothing(tmp_path, linker):
     copy = links.copy
 
     def slow(source, check):
-        path = copy(source, check)  # whole, but nobody knows of it yet
+        made = copy(source, check)  # whole, but nobody knows of it yet
         begun.set()
         go_on.wait(30)
-        return path
+        return made
 
     links.copy = slow
     raw = tmp_path / 'raw'

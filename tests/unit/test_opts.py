@@ -230,6 +230,7 @@ def test_nova_conf_says_what_is_not_said_here(read_nova, tmp_path):
     assert options.instances_path == '/srv/state/instances'
     assert options.base_directory == '/srv/state/instances/cache'
     assert not options.force_raw
+    assert not options.complete_clones
     options = read_nova(nova_config_file=nova_conf, instances_path='/x',
                         image_cache_subdirectory_name='y', force_raw=True)
     assert options.base_directory == '/x/y'
@@ -250,3 +251,32 @@ def test_an_option_of_publishing_that_makes_no_sense(
         read_nova, name, value, message):
     with pytest.raises(exceptions.BadConfiguration, match=message):
         read_nova(**{'instances_path': '/srv/nova', name: value})
+
+
+@pytest.mark.parametrize(('said', 'complete'), [
+    ('', False), ('[libvirt]\nimages_type = qcow2', False),
+    ('[libvirt]\nimages_type = raw', True),
+    ('[libvirt]\nimages_type = flat', True),
+    ('[libvirt]\nimages_type = rbd', False),
+    ('[libvirt]\nimages_type = default', False),
+    ('[DEFAULT]\nuse_cow_images = no', True)])
+def test_nova_conf_says_whether_base_files_are_copied(
+        read_nova, tmp_path, said, complete):
+    nova_conf = tmp_path / 'nova.conf'
+    nova_conf.write_text(said)
+    assert read_nova(
+        nova_config_file=nova_conf).complete_clones == complete
+    assert not read_nova(nova_config_file=nova_conf,
+                         images_type='qcow2').complete_clones
+
+
+@pytest.mark.parametrize(('name', 'value'), [
+    ('publish', 'hardlink'), ('publish', 'symlink'), ('mode', '0444')])
+def test_complete_clones_need_base_files_of_their_own(
+        read_nova, name, value):
+    options = {'instances_path': '/srv/nova', name: value}
+    assert not read_nova(**options).complete_clones
+    with pytest.raises(exceptions.BadConfiguration, match=name):
+        read_nova(**options, images_type='raw')
+    assert read_nova(instances_path='/srv/nova', publish='copy',
+                     images_type='raw').complete_clones

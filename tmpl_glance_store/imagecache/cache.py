@@ -41,9 +41,11 @@ LOG = logging.getLogger(__name__)
 #: file itself. ``waiting``: Nova holds its lock. ``failed`` is tried again,
 #: ``refused`` is not, unless something changes. ``damaged``: the base file is
 #: not what it was any more. ``stale``: it is what the image was before.
+#: ``left``: the copy is not here any more, or not even the image.
 (ARRIVING, PREPARING, WAITING, PUBLISHED, FOREIGN, FAILED, REFUSED, DAMAGED,
- STALE) = STATES = ('arriving', 'preparing', 'waiting', 'published',
-                    'foreign', 'failed', 'refused', 'damaged', 'stale')
+ STALE, LEFT) = STATES = (
+    'arriving', 'preparing', 'waiting', 'published', 'foreign', 'failed',
+    'refused', 'damaged', 'stale', 'left')
 
 #: The states in which an operator has something to do.
 PROBLEMS = FAILED, REFUSED, DAMAGED, STALE
@@ -88,7 +90,8 @@ class ImageCache:
         self._owner = ownership.Ownership(options)
         self._linker = linking.Linker(options.base_directory,
                                       options.publish, options.mode,
-                                      self._owner)
+                                      self._owner,
+                                      links=not options.complete_clones)
         self._preparation = preparation.Preparation(options, self._linker,
                                                     ended)
         self._locks = locks.Locks(options.instances_path, self._owner,
@@ -233,6 +236,10 @@ class ImageCache:
             # Not touched, so that Nova ages it out.
             return STALE, ('its base file is of content that the image had '
                            'before, and Nova boots that')
+        if self._options.complete_clones and entry.mode in linking.LINKS:
+            return FAILED, (f'made as a {entry.mode} before images_type was '
+                            f'changed: Nova could not write its copies. '
+                            f'Remove it when no instance needs it')
         if entry.damaged:
             return DAMAGED, 'its bytes are not those of its digest any more'
         self._touch(path)
@@ -272,6 +279,7 @@ class ImageCache:
             way, temp = self._linker.make(
                 prepared.temporary or prepared.path,
                 lambda: book.hold(prepared.path, prepared.content))
+            way = prepared.way or way
             try:
                 self._require_usable(temp)
                 found = os.lstat(temp)
@@ -371,7 +379,7 @@ class ImageCache:
 
     # What is not wanted any more
 
-    def _forget(self, states: Mapping[str, State],
+    def _forget(self, states: dict[str, State],
                 images: Mapping[str, str]) -> None:
         mounts: dict[str, str] = {}
         for book in self._ledgers.values():
@@ -389,7 +397,7 @@ class ImageCache:
                 self._say('ledger', f'The ledger is not up to date: {exc}')
 
     def _look_back(self, entry: ledger.Entry, book: ledger.Ledger,
-                   states: Mapping[str, State],
+                   states: dict[str, State],
                    images: Mapping[str, str]) -> None:
         """Forget a base file that is gone; touch one that outlives a copy.
 
@@ -400,9 +408,15 @@ class ImageCache:
         if not entry.is_there():
             if state is None or state.state != FAILED:
                 book.remove(entry)
-        elif (state is None and images.get(entry.image_id) == entry.digest
-                and entry.converted and not self._options.keep_original):
-            self._touch(entry.path)  # the original went because this is here
+        elif state is None and entry.directory == self._directory:
+            reason = 'Nova removes it when no instance needs it'
+            if (images.get(entry.image_id) == entry.digest and entry.converted
+                    and not self._options.keep_original):
+                self._touch(entry.path)
+                reason = 'the original went because this is here'
+            states[entry.image_id] = State(entry.image_id, entry.digest,
+                                           DAMAGED if entry.damaged else LEFT,
+                                           reason)
 
     # What others want to know
 

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Self
 
+from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
 from tmpl_glance_store import objects
 
@@ -138,10 +139,18 @@ class Ledger:
             self.entries[entry.name] = entry
 
     def write(self, entry: Entry) -> None:
-        """Note a base file; durable when it returns."""
-        with fsutil.os_errors():
-            fsutil.write_durably(self._path(entry.name), entry.to_json(),
-                                 0o644)
+        """Note a base file; durable when it returns.
+
+        :raises WriteDenied, NoSpace: if the location cannot be written
+        """
+        try:
+            with fsutil.os_errors():
+                fsutil.write_durably(self._path(entry.name), entry.to_json(),
+                                     0o644)
+        except exceptions.WriteDenied as exc:
+            raise exceptions.WriteDenied(
+                f'{exc}: the agent has to write in its locations. Give them '
+                f'to its user, or give it CAP_DAC_OVERRIDE') from exc
         self.entries[entry.name] = entry
 
     def remove(self, entry: Entry) -> None:

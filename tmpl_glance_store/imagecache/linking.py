@@ -22,6 +22,8 @@ from tmpl_glance_store.imagecache import ownership
 LOG = logging.getLogger(__name__)
 
 REFLINK, HARDLINK, SYMLINK, COPY = 'reflink', 'hardlink', 'symlink', 'copy'
+#: These share the copy's mode, with which nobody may write.
+LINKS = HARDLINK, SYMLINK
 _TEMP = '.tmpl-'
 _AUTO = REFLINK, HARDLINK, SYMLINK
 
@@ -40,19 +42,26 @@ class Linker:
     :param directory: Nova's directory of base files
     :param publish: one of ``opts.PUBLISH_MODES``, but ``off``
     :param mode: of reflinks and copies
+    :param links: whether a base file may be a link; else ``auto`` copies,
+        which is a reflink where the file system can
     """
 
     def __init__(self, directory: str, publish: str, mode: int,
-                 owner: ownership.Ownership) -> None:
+                 owner: ownership.Ownership, *,
+                 links: bool = True) -> None:
         self._directory = directory
-        self._modes = _AUTO if publish == 'auto' else (publish,)
+        self._shares = publish != COPY
+        if publish == 'auto':
+            self._modes = _AUTO if links else (COPY,)
+        else:
+            self._modes = (publish,)
         self._mode = mode
         self._owner = owner
         self._said: set[tuple[str, str]] = set()
 
     @property
     def copies(self) -> bool:
-        """Whether base files are made by copying all bytes, which lasts."""
+        """Whether base files may be made by copying all bytes, which lasts."""
         return self._modes == (COPY,)
 
     def make(self, source: str, hold: Callable[[], str]) -> tuple[str, str]:
@@ -74,7 +83,8 @@ class Linker:
                     self._reflink(source, temp)
                 else:  # of the copy itself, or of one made by copy()
                     os.link(source, temp)
-                self._say(way, reasons)
+                if way != COPY:
+                    self._say(way, reasons)
                 return way, temp
             except OSError as exc:
                 remove(temp)
@@ -98,19 +108,25 @@ class Linker:
         with self._new(source, temp) as (origin, target):
             fsutil.share_extents(origin, target)
 
-    def copy(self, source: str, check: Callable[[], None]) -> str:
-        """Return the path of a new, whole copy of *source*, fsynced.
+    def copy(self, source: str,
+             check: Callable[[], None]) -> tuple[str, str]:
+        """Return (way, path) of a new, whole copy of *source*, fsynced.
+
+        In the mode ``auto`` it shares the bytes if the file system can.
 
         :param check: called for every few MiB; what it raises ends it
         """
         temp = self._temp()
         try:
             with self._new(source, temp) as (origin, target):
-                fsutil.copy_file(origin, target, check)
+                shared = fsutil.copy_file(origin, target, check,
+                                          share=self._shares)
         except BaseException:
             remove(temp)
             raise
-        return temp
+        way = REFLINK if shared else COPY
+        self._say(way, [])
+        return way, temp
 
     @contextlib.contextmanager
     def _new(self, source: str, temp: str) -> Iterator[tuple[int, int]]:

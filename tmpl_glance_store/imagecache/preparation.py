@@ -57,7 +57,8 @@ class Prepared:
     """A file that may be published.
 
     ``content`` is the digest of what is in it, ``size`` its length in bytes;
-    ``temporary`` is a copy of it in Nova's directory, if that is the mode.
+    ``temporary`` is a copy of it in Nova's directory, if that is the mode, and
+    ``way`` says how that was made.
     """
 
     path: str
@@ -65,6 +66,7 @@ class Prepared:
     size: int
     converted: bool
     temporary: str = ''
+    way: str = ''
 
 
 class Preparation:
@@ -170,9 +172,10 @@ class Preparation:
                 check=lambda: job.check_conversion(self._stopped)))
             job.percentage = None
         if self._linker.copies:
-            job.prepared = dataclasses.replace(
-                job.source, temporary=self._linker.copy(
-                    job.source.path, lambda: job.check(self._stopped)))
+            way, temp = self._linker.copy(
+                job.source.path, lambda: job.check(self._stopped))
+            job.prepared = dataclasses.replace(job.source, temporary=temp,
+                                               way=way)
             job.drop_if_cancelled()
         else:
             job.prepared = job.source

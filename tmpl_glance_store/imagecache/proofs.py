@@ -1,5 +1,6 @@
 """What of this room is to be proved again: base files, and conversions."""
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -28,8 +29,8 @@ def due(books: Mapping[str, ledger.Ledger], since: float,
         ) -> Iterator[Proof]:
     """Yield the files that were proved before *since* only.
 
-    A base file that is the copy itself under another name is left to who
-    proves copies.
+    A base file that is the copy itself, or its conversion, under another name
+    is proved as that.
 
     :param books: the ledgers, by the directories of their locations
     :param since: seconds since the epoch
@@ -51,7 +52,7 @@ def due(books: Mapping[str, ledger.Ledger], since: float,
 
 def _is_to_be_proved(entry: ledger.Entry, copy: str) -> bool:
     try:
-        return entry.is_there() and not _is_image_of(copy, entry.path)
+        return entry.is_there() and not _is_of(copy, entry.path)
     except OSError as exc:
         LOG.info('Not proved now: %s', exc)
         return False
@@ -72,8 +73,11 @@ def _copy(root: str, digest: str) -> str:
     return os.path.join(root, 'templates', digest[:2], digest)
 
 
-def _is_image_of(copy: str, path: str) -> bool:
-    try:
-        return os.path.samefile(path, os.path.join(copy, 'image'))
-    except OSError:
-        return False
+def _is_of(copy: str, path: str) -> bool:
+    """Tell whether a base file is what is in the directory *copy*."""
+    found = os.stat(path)
+    for each in os.path.join(copy, 'image'), conversion.path_in(copy):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(found, os.stat(each)):
+                return True
+    return False
