@@ -711,6 +711,18 @@ def test_a_boot_elsewhere_brings_a_copy_into_the_cache(
     assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
 
 
+def test_a_boot_of_novas_own_brings_a_copy_into_the_cache(
+        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    site = make_site(start=False, fetch_on_boot=True,
+                     settings={'tmpl_store_copies': 1})
+    site.nova.base.mkdir()
+    _, image_id, digest = owned_elsewhere(site, tmp_path)
+    assert site.nova.clone(image_id, 'vm1',
+                           source=tmp_path / '0.qcow2')['downloads'] == 1
+    assert eventually(lambda: site.agent.host.copies(digest), agents.LONG)
+    site.becomes(image_id, cache.FOREIGN)
+
+
 # Damage
 
 

@@ -25,6 +25,7 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
 from tmpl_glance_store import opts
 from tmpl_glance_store.imagecache import conversion
+from tmpl_glance_store.imagecache import downloads
 from tmpl_glance_store.imagecache import inspection
 from tmpl_glance_store.imagecache import instances
 from tmpl_glance_store.imagecache import ledger
@@ -51,7 +52,6 @@ LOG = logging.getLogger(__name__)
 PROBLEMS = FAILED, REFUSED, DAMAGED, STALE
 
 _FOREIGN = 'Nova has made this base file itself'
-_PART = '.part'  # Nova's download of a base file; nova/virt/images.py
 _BUSY = 2  # seconds after which Nova's lock is tried again
 _RECHECK = 60  # seconds between two attempts at what this node refuses
 
@@ -104,7 +104,7 @@ class ImageCache:
         self._published: dict[str, tuple[str, ...]] = {}
         self._refusals: dict[str, str] = {}
         self._served: set[str] = set()  # base files whose boots have waited
-        self._wishes: frozenset[str] = frozenset()
+        self._downloads = downloads.Downloads(options.base_directory)
         self._said: dict[str, str] = {}
         self._cleaned = False
 
@@ -514,27 +514,16 @@ class ImageCache:
     # Boots elsewhere
 
     def wishes(self, images: Iterable[str]) -> frozenset[str]:
-        """Return which of *images* Nova is downloading right now."""
+        """Return which of *images* Nova downloads, or has just downloaded."""
         if not self._options.fetch_on_boot:
             return frozenset()
-        parts = self._parts()
-        return frozenset(each for each in images
-                         if base_name(each) in parts) if parts else parts
+        names = {base_name(each): each for each in images}
+        return frozenset(names[each] for each in self._downloads.take(
+            frozenset(names)))
 
     def new_wishes(self) -> bool:
         """Tell whether Nova has begun a download since the last call."""
-        if not self._options.fetch_on_boot:
-            return False
-        before, self._wishes = self._wishes, self._parts()
-        return bool(self._wishes - before)
-
-    def _parts(self) -> frozenset[str]:
-        try:
-            return frozenset(name.removesuffix(_PART)
-                             for name in os.listdir(self._directory)
-                             if name.endswith(_PART))
-        except OSError:
-            return frozenset()
+        return self._options.fetch_on_boot and self._downloads.look()
 
     # Proofs
 
