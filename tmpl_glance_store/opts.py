@@ -292,8 +292,9 @@ give them away. Default: the owner of ``instances_path``.
     cfg.StrOpt('group', help="""
 Group, by name or number, that nova-compute runs in.
 
-The agent's user has to be in it: they share lock files. Default: the group of
-``instances_path``.
+The agent's user has to be in it: they share lock files. Default: the first
+group of that user, or that of ``instances_path`` if this host does not know
+the user.
 """),
     cfg.StrOpt('hypervisor_user', help="""
 User, by name or number, that guests run as.

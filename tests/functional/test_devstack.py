@@ -58,10 +58,9 @@ class Node:
         self.nova_conf.write_text('[DEFAULT]\n')
         # As DevStack leaves it after configure_glance.
         self.glance_conf.write_text(
-            f'[DEFAULT]\nenabled_backends = fast:file\n\n[glance_store]\n'
-            f'default_backend = fast\n\n[fast]\n'
-            f'filesystem_store_datadir = {self.data}/glance/fast/\n')
-        self._settings = {
+            '[DEFAULT]\nenabled_backends = fast:file\n\n[glance_store]\n'
+            'default_backend = fast\n')
+        self.settings = {
             'DEST': root, 'DATA_DIR': self.data, 'STACK_USER': 'root',
             'HOST_IP': '127.0.0.1', 'SERVICE_HOST': '127.0.0.1',
             'ENABLED_SERVICES': 'g-api,n-cpu,etcd3',
@@ -79,7 +78,7 @@ class Node:
         local = self.root / 'local.sh'
         local.write_text(''.join(
             f"export {name}='{value}'\n"
-            for name, value in self._settings.items()))
+            for name, value in self.settings.items()))
         return subprocess.run([HERE / 'phase.sh', local, *phases], text=True,
                               stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, check=False)
@@ -189,6 +188,8 @@ def test_a_stack_on_an_ssd_of_its_own_from_the_first_to_the_last_phase(
     assert options['DEFAULT']['enabled_backends'] == ['fast:file,tmpl:tmpl']
     assert options['glance_store']['default_backend'] == ['tmpl']
     assert options['os_glance_tasks_store']
+    assert options['fast'] == {
+        'filesystem_store_datadir': [f'{shown.data}/glance/fast/']}
     assert options['os_glance_staging_store']
     agent = read(shown.agent_conf)
     for name, value in options['tmpl'].items():
@@ -256,6 +257,21 @@ def test_a_second_node_without_tls_is_told_what_to_do(
                 ENABLED_SERVICES='n-cpu').run(*STACK)
     assert done.returncode
     assert 'needs TMPL_TLS=True' in done.stdout
+
+
+def test_an_ssd_that_is_not_wanted_any_more_goes(
+        node: Callable[..., Node]) -> None:
+    shown = node(TMPL_LOOP_SSD_SIZE='400M', ENABLED_SERVICES='g-api')
+    fstab = shown.fstab.read_text()
+    shown.phases(*STACK)
+    shown.phases('unstack')
+    del shown.settings['TMPL_LOOP_SSD_SIZE']
+    shown.phases(*STACK)
+    assert shown.fstab.read_text() == fstab
+    assert str(shown.root) not in pathlib.Path('/proc/mounts').read_text()
+    assert not (shown.data / 'tmpl-ssd.img').exists()
+    shown.phases('unstack', 'clean')
+    assert {each.name for each in shown.data.iterdir()} <= {'glance', 'nova'}
 
 
 def test_what_the_operator_sets_wins(node: Callable[..., Node],

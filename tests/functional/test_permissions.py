@@ -108,11 +108,14 @@ def open_root(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def make(root: pathlib.Path, prefix: tuple[str, ...], owner: int,
-         **nova: object) -> Iterator[Cloud]:
-    """Make the directories as a package does, and start the agent."""
+         group: int = NOVA) -> Iterator[Cloud]:
+    """Make the directories as a package does, and an agent.
+
+    :param group: of Nova's directory
+    """
     instances = root / 'nova'
     instances.mkdir()
-    os.chown(instances, NOVA, NOVA)
+    os.chown(instances, NOVA, group)
     state = root / 'state'
     state.mkdir()
     os.chown(state, owner, SHARED)
@@ -123,7 +126,7 @@ def make(root: pathlib.Path, prefix: tuple[str, ...], owner: int,
             'node1', 'ssd:ssd:10', prefix=prefix, tmpl_store_interval=1,
             tmpl_store_group=str(SHARED), nova={
                 'instances_path': instances, 'force_raw': False,
-                'hypervisor_user': QEMU, 'touch_interval': 1, **nova})
+                'hypervisor_user': QEMU, 'touch_interval': 1})
         location = agent.host.root / 'ssd'
         location.mkdir()
         os.chown(location, GLANCE, SHARED)
@@ -146,8 +149,11 @@ def cloud(open_root: pathlib.Path) -> Iterator[Cloud]:
 
 @pytest.fixture
 def simple(open_root: pathlib.Path) -> Iterator[Cloud]:
-    """An agent that is Nova's own user, as with DevStack, and no more."""
-    yield from make(open_root, become(NOVA, NOVA, SHARED), NOVA)
+    """An agent that is Nova's own user, as with DevStack, and no more.
+
+    DevStack makes Nova's directory with the group of root.
+    """
+    yield from make(open_root, become(NOVA, NOVA, SHARED), NOVA, group=0)
 
 
 def test_a_template_is_read_by_the_hypervisor_and_written_by_nobody(

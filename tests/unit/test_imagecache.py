@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import pwd
 import queue
 import shutil
 import stat
@@ -252,6 +253,17 @@ def test_without_the_directory_there_are_no_locks(tmp_path):
 
 
 # Who reaches what
+
+
+@root_only
+@pytest.mark.parametrize('name', [None, 'nobody'])
+def test_novas_group_is_that_of_its_user_if_the_host_knows_it(tmp_path, name):
+    known = pwd.getpwnam(name) if name else None
+    user, group = (known.pw_uid, known.pw_gid) if known else (STRANGER, 0)
+    os.chown(tmp_path, user, 0)
+    assert owner_of(tmp_path).nova() == (user, group)
+    assert owner_of(tmp_path, group=7).nova() == (user, 7)
+    assert owner_of(tmp_path, user=3, group=7).nova() == (3, 7)
 
 
 @root_only

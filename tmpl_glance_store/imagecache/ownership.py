@@ -29,14 +29,14 @@ class Ownership:
         if user is None or group is None:
             found = os.stat(self._options.instances_path)
             user = found.st_uid if user is None else user
-            group = found.st_gid if group is None else group
+            group = _group_of(user, found) if group is None else group
         return user, group
 
     def give(self, fd: int) -> None:
         """Give an open file to Nova, as far as the agent may.
 
         Without CAP_CHOWN only the group changes, and that only to one that
-        the agent is in.
+        the agent is in. What is of Nova's user needs no group.
 
         :raises OSError: if not even the group can be Nova's
         """
@@ -44,7 +44,8 @@ class Ownership:
         with contextlib.suppress(PermissionError):
             os.fchown(fd, user, group)
             return
-        os.fchown(fd, -1, group)
+        if os.fstat(fd).st_uid != user:
+            os.fchown(fd, -1, group)
 
     def make_directory(self, path: str) -> None:
         """Make a directory of Nova's, unless it is there.
@@ -91,6 +92,18 @@ class Ownership:
         if hypervisor is not None:
             people.append(Person.of(hypervisor))
         return people
+
+
+def _group_of(user: int, instances: os.stat_result) -> int:
+    """Return the group of Nova's user, that of its directory if not known.
+
+    In a container users have other names; and DevStack makes the directory
+    with the group of root.
+    """
+    try:
+        return pwd.getpwuid(user).pw_gid
+    except KeyError:
+        return instances.st_gid
 
 
 class Person:
