@@ -25,6 +25,7 @@ from tests.functional.disks import run
 from tests.functional.etcd import eventually
 from tests.functional.nova import Nova
 from tmpl_glance_store.imagecache import cache
+from tmpl_glance_store.imagecache import states
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason='only root can mount disks and change owners')
@@ -70,7 +71,7 @@ class Site:
     def publish(self, data: bytes) -> str:
         """Upload an image, and wait for its base file."""
         image_id = self.upload(data)
-        self.becomes(image_id, cache.PUBLISHED)
+        self.becomes(image_id, states.PUBLISHED)
         return image_id
 
     def copy(self) -> pathlib.Path:
@@ -167,7 +168,7 @@ def test_each_way_to_publish_serves_clones_and_survives_libvirt(
     site.agent.kill()
     os.utime(base, (1, 1))
     site.agent.start()
-    site.becomes(image_id, cache.PUBLISHED)
+    site.becomes(image_id, states.PUBLISHED)
     assert eventually(lambda: base.stat().st_mtime > 1, agents.LONG)
     assert site.nova.clone(image_id, 'vm2')['downloads'] == 0
 
@@ -214,9 +215,9 @@ def test_links_of_before_do_not_serve_complete_clones(
     site.agent.kill()
     site.agent.nova['images_type'] = 'raw'
     site.agent.start()
-    assert 'hardlink' in site.becomes(image_id, cache.FAILED)['reason']
+    assert 'hardlink' in site.becomes(image_id, states.FAILED)['reason']
     site.nova.age(maximum=0)  # it is not touched any more
-    site.becomes(image_id, cache.PUBLISHED)
+    site.becomes(image_id, states.PUBLISHED)
     assert site.state(image_id)['mode'] == 'copy'
 
 
@@ -225,9 +226,9 @@ def test_a_base_file_that_outlives_its_image_is_shown_with_its_instances(
     image_id = site.publish(hostile.harmless(tmp_path))
     site.nova.clone(image_id, 'vm1')
     site.delete(image_id)
-    state = site.becomes(image_id, cache.LEFT)
+    state = site.becomes(image_id, states.LEFT)
     assert state['instances'] == ['vm1']
-    assert eventually(lambda: site.state(image_id)['state'] == cache.LEFT
+    assert eventually(lambda: site.state(image_id)['state'] == states.LEFT
                       and not site.agent.host.copies(), agents.LONG)
 
 
@@ -298,7 +299,7 @@ def test_what_is_touched_stays_and_what_is_wanted_comes_back(
     site.nova.age(maximum=3600)
     assert base.exists()
     site.nova.age(maximum=0)
-    site.becomes(image_id, cache.PUBLISHED)
+    site.becomes(image_id, states.PUBLISHED)
     assert eventually(base.exists, agents.LONG)
     assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
 
@@ -343,7 +344,7 @@ def test_what_nova_has_made_is_left_alone(
     os.utime(base, (1, 1))
     before = facts(base)
     site.agent.start()
-    site.becomes(image_id, cache.FOREIGN)
+    site.becomes(image_id, states.FOREIGN)
     passes = site.agent.metric('agent_passes_total')
     assert eventually(lambda: site.agent.metric('agent_passes_total')
                       > passes + 1, agents.LONG)
@@ -380,7 +381,7 @@ def test_a_link_into_a_disk_that_was_replaced_leads_somewhere_again(
         each.unlink()
     assert not base.exists()
     site.agent.start()
-    site.becomes(image_id, cache.PUBLISHED)
+    site.becomes(image_id, states.PUBLISHED)
     assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
 
 
@@ -391,7 +392,7 @@ def test_a_dangling_link_of_somebody_else_is_left_to_nova(
     site.nova.base.mkdir()
     site.nova.base_file(image_id).symlink_to('/nowhere')
     site.agent.start()
-    assert 'leads nowhere' in site.becomes(image_id, cache.FOREIGN)['reason']
+    assert 'leads nowhere' in site.becomes(image_id, states.FOREIGN)['reason']
     assert os.readlink(site.nova.base_file(image_id)) == '/nowhere'
 
 
@@ -412,12 +413,12 @@ def test_what_clones_need_stays_while_novas_disk_is_not_mounted(
         (disk / 'nova').mkdir()  # as somebody has left it in the mount point
         if not start_before:
             site.agent.start()
-        state = site.becomes(lives, cache.FAILED)
+        state = site.becomes(lives, states.FAILED)
         assert f'{disk} is not mounted' in state['reason']
         assert not list((disk / 'nova').iterdir())
         (disk / 'nova').rmdir()
         disks.remount('disk')
-        site.becomes(lives, cache.PUBLISHED)
+        site.becomes(lives, states.PUBLISHED)
         run('qemu-img', 'check', disk / 'nova' / 'vm1' / 'disk')
     os.utime(site.nova.base_file(lives), (1, 1))  # it is still ours
     assert eventually(lambda: site.nova.base_file(lives).stat().st_mtime > 1,
@@ -454,7 +455,7 @@ def test_an_image_with_new_content_is_stale_until_nova_has_aged_it_out(
     site.delete(image_id)
     data = hosts.content(MIB, 2)
     site.agent.host.repository().add(image_id, [data], len(data), 'sha256')
-    site.becomes(image_id, cache.STALE)
+    site.becomes(image_id, states.STALE)
     base = site.nova.base_file(image_id)
     os.utime(base, (1, 1))
     passes = site.agent.metric('agent_passes_total')
@@ -464,7 +465,7 @@ def test_an_image_with_new_content_is_stale_until_nova_has_aged_it_out(
     assert not any(record['published'] for record
                    in site.agent.host.records('copies').values())
     site.nova.age(maximum=3600)
-    site.becomes(image_id, cache.PUBLISHED)
+    site.becomes(image_id, states.PUBLISHED)
     assert base.read_bytes() == data
 
 
@@ -483,7 +484,7 @@ def test_a_template_that_is_immutable_is_not_published(
     run('chattr', '+i', image)
     try:
         site.agent.start()
-        state = site.becomes(image_id, cache.FAILED)
+        state = site.becomes(image_id, states.FAILED)
         assert 'symlink' in state['reason']
     finally:
         run('chattr', '-i', image)
@@ -500,10 +501,10 @@ def test_a_read_only_cache_is_reported(
     run('mount', '-o', 'remount,ro', disk)
     site.agent.start()
     image_id = site.upload(hostile.harmless(tmp_path))
-    state = site.becomes(image_id, cache.FAILED)
+    state = site.becomes(image_id, states.FAILED)
     assert 'read-only' in state['reason']
     run('mount', '-o', 'remount,rw', disk)
-    site.becomes(image_id, cache.PUBLISHED)
+    site.becomes(image_id, states.PUBLISHED)
 
 
 @pytest.mark.parametrize('option', ['user', 'hypervisor_user'])
@@ -513,14 +514,14 @@ def test_who_cannot_reach_a_linked_template(
     site = make_site(disks.mount('disk', 'ext4') / 'nova',
                      **{option: STRANGER})
     image_id = site.upload(hostile.harmless(tmp_path))
-    state = site.becomes(image_id, cache.FAILED)
+    state = site.becomes(image_id, states.FAILED)
     assert f'{STRANGER} cannot enter' in state['reason']
     assert not os.path.lexists(site.nova.base_file(image_id))
     # The download that Nova makes instead is not in anybody's way.
     outcome = site.nova.clone(image_id, 'vm1',
                               source=tmp_path / '0.qcow2')
     assert outcome['downloads'] == 1
-    site.becomes(image_id, cache.FOREIGN)
+    site.becomes(image_id, states.FOREIGN)
 
 
 # Hostile templates
@@ -532,7 +533,7 @@ def test_no_hostile_template_is_published(
     images = {name: site.upload(make(tmp_path))
               for name, make in hostile.HOSTILE.items()}
     for name, image_id in images.items():
-        state = site.becomes(image_id, cache.REFUSED)
+        state = site.becomes(image_id, states.REFUSED)
         assert state['reason'], name
         assert not os.path.lexists(site.nova.base_file(image_id)), name
     assert site.agent.running
@@ -557,7 +558,7 @@ def test_a_disk_of_many_tebibytes_hinders_nobody(
     run('qemu-img', 'create', '-f', 'qcow2', tmp_path / 'huge', '10T')
     huge = site.upload((tmp_path / 'huge').read_bytes())
     site.publish(hostile.harmless(tmp_path))
-    site.becomes(huge, cache.PUBLISHED)
+    site.becomes(huge, states.PUBLISHED)
     assert site.nova.base_file(huge).stat().st_size == 10 << 40
 
 
@@ -605,7 +606,7 @@ def test_boots_wait_for_a_template_on_its_way(
         for nova in others:
             nova.__exit__()
     assert [each['downloads'] for each in outcomes] == [0] * 5
-    site.becomes(image_id, cache.PUBLISHED)
+    site.becomes(image_id, states.PUBLISHED)
     assert not site.state(image_id)['boots_wait']
 
 
@@ -637,7 +638,7 @@ def test_boots_go_on_when_the_agent_dies(
     site.agent.kill()
     assert site.nova.end_clones()['downloads'] == 1
     site.agent.start()
-    site.becomes(image_id, cache.FOREIGN)
+    site.becomes(image_id, states.FOREIGN)
 
 
 def test_boots_go_on_when_the_transfer_is_too_slow(
@@ -707,7 +708,7 @@ def test_a_boot_elsewhere_brings_a_copy_into_the_cache(
     begin_download(site, image_id)
     assert eventually(lambda: site.agent.host.copies(digest), agents.LONG)
     site.nova.base_file(image_id).with_suffix('.part').unlink()
-    site.becomes(image_id, cache.PUBLISHED)
+    site.becomes(image_id, states.PUBLISHED)
     assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
 
 
@@ -720,7 +721,7 @@ def test_a_boot_of_novas_own_brings_a_copy_into_the_cache(
     assert site.nova.clone(image_id, 'vm1',
                            source=tmp_path / '0.qcow2')['downloads'] == 1
     assert eventually(lambda: site.agent.host.copies(digest), agents.LONG)
-    site.becomes(image_id, cache.FOREIGN)
+    site.becomes(image_id, states.FOREIGN)
 
 
 # Damage
@@ -739,7 +740,7 @@ def test_a_damaged_base_file_is_reported_with_its_instances(
     with base.open('r+b') as file:
         file.seek(MIB)
         file.write(b'rotten')
-    state = site.becomes(image_id, cache.DAMAGED)
+    state = site.becomes(image_id, states.DAMAGED)
     assert state['instances'] == ['vm1']
     assert base.exists()
     base.read_bytes().index(b'rotten')

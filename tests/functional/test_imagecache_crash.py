@@ -14,7 +14,7 @@ from tests.functional import hostile
 from tests.functional.etcd import eventually
 from tests.functional.test_imagecache import Site
 from tests.functional.test_imagecache import make_site
-from tmpl_glance_store.imagecache import cache
+from tmpl_glance_store.imagecache import states
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason='only root can mount disks')
@@ -43,7 +43,7 @@ def test_a_storm_of_kills_leaves_whole_base_files_and_nothing_else(
         site.agent.kill()
     site.agent.start()
     for image_id, number in images.items():
-        site.becomes(image_id, cache.PUBLISHED)
+        site.becomes(image_id, states.PUBLISHED)
         base = site.nova.base_file(image_id)
         data = hosts.content(8 * hostile.MIB, number)
         assert base.read_bytes() == data.ljust(hostile.VIRTUAL, b'\0'), number

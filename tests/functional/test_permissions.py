@@ -20,6 +20,7 @@ from tests.functional import reach
 from tests.functional import sandbox
 from tests.functional.etcd import eventually
 from tmpl_glance_store.imagecache import cache
+from tmpl_glance_store.imagecache import states
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0,
                                 reason='only root can become other users')
@@ -82,7 +83,7 @@ class Cloud:
         """Upload an image; return its base file, once it is there."""
         image_id = self.upload(data)
         assert eventually(lambda: self.state(image_id).get('state')
-                          == cache.PUBLISHED, agents.LONG), (
+                          == states.PUBLISHED, agents.LONG), (
             self.state(image_id), self.agent.log_tail())
         return self.instances / '_base' / cache.base_name(image_id)
 
@@ -162,7 +163,7 @@ def test_a_template_is_read_by_the_hypervisor_and_written_by_nobody(
     first = cloud.upload(hosts.content(1000, 1))
     cloud.agent.start()
     assert eventually(lambda: cloud.state(first).get('state')
-                      == cache.PUBLISHED, agents.LONG), (
+                      == states.PUBLISHED, agents.LONG), (
         cloud.agent.log_tail())
     base = cloud.publish(hosts.content(1000))
     location, = cloud.agent.host.paths
@@ -250,7 +251,7 @@ def test_an_agent_that_is_novas_user_needs_no_capability(
     source.host.repository().add(image_id, [hosts.content(100_000)], 0,
                                  'sha256')
     assert eventually(lambda: simple.state(image_id).get('state')
-                      == cache.PUBLISHED, agents.LONG), (
+                      == states.PUBLISHED, agents.LONG), (
         simple.state(image_id), simple.agent.log_tail())
     base = simple.instances / '_base' / cache.base_name(image_id)
     assert may(QEMU, (QEMU, SHARED), 'r', base)
@@ -272,6 +273,6 @@ def test_an_agent_without_rights_says_what_it_lacks(poor: Cloud) -> None:
     image_id = hosts.new_id()
     source.host.repository().add(image_id, [b'data'], 0, 'sha256')
     assert eventually(lambda: poor.state(image_id).get('state')
-                      == cache.FAILED, agents.LONG), poor.agent.log_tail()
+                      == states.FAILED, agents.LONG), poor.agent.log_tail()
     assert 'ermission denied' in str(poor.state(image_id)['reason'])
     assert poor.agent.status()['problem'] is None

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import logging
 import os
-import stat
 import threading
 import time
 from collections.abc import (
@@ -34,36 +33,25 @@ from tmpl_glance_store.imagecache import locks
 from tmpl_glance_store.imagecache import ownership
 from tmpl_glance_store.imagecache import preparation
 from tmpl_glance_store.imagecache import proofs
+from tmpl_glance_store.imagecache import publication
 from tmpl_glance_store.imagecache.preparation import Held
+from tmpl_glance_store.imagecache.states import ARRIVING
+from tmpl_glance_store.imagecache.states import DAMAGED
+from tmpl_glance_store.imagecache.states import FAILED
+from tmpl_glance_store.imagecache.states import FOREIGN
+from tmpl_glance_store.imagecache.states import LEFT
+from tmpl_glance_store.imagecache.states import PREPARING
+from tmpl_glance_store.imagecache.states import PROBLEMS
+from tmpl_glance_store.imagecache.states import PUBLISHED
+from tmpl_glance_store.imagecache.states import REFUSED
+from tmpl_glance_store.imagecache.states import STALE
+from tmpl_glance_store.imagecache.states import WAITING
+from tmpl_glance_store.imagecache.states import State
 
 LOG = logging.getLogger(__name__)
 
-#: What becomes of an image on this node. ``foreign``: Nova has made the base
-#: file itself. ``waiting``: Nova holds its lock. ``failed`` is tried again,
-#: ``refused`` is not, unless something changes. ``damaged``: the base file is
-#: not what it was any more. ``stale``: it is what the image was before.
-#: ``left``: the copy is not here any more, or not even the image.
-(ARRIVING, PREPARING, WAITING, PUBLISHED, FOREIGN, FAILED, REFUSED, DAMAGED,
- STALE, LEFT) = STATES = (
-    'arriving', 'preparing', 'waiting', 'published', 'foreign', 'failed',
-    'refused', 'damaged', 'stale', 'left')
-
-#: The states in which an operator has something to do.
-PROBLEMS = FAILED, REFUSED, DAMAGED, STALE
-
-_FOREIGN = 'Nova has made this base file itself'
 _BUSY = 2  # seconds after which Nova's lock is tried again
 _RECHECK = 60  # seconds between two attempts at what this node refuses
-
-
-@dataclasses.dataclass(frozen=True)
-class State:
-    """What became of an image, and why."""
-
-    image_id: str
-    digest: str
-    state: str
-    reason: str = ''
 
 
 def base_name(image_id: str) -> str:
@@ -96,6 +84,8 @@ class ImageCache:
                                                     ended)
         self._locks = locks.Locks(options.instances_path, self._owner,
                                   options.lock_timeout)
+        self._publication = publication.Publication(
+            self._linker, self._locks, self._owner, clock)
         self._instances = instances.Instances(options.instances_path)
         # The ledgers are also written by who proves base files.
         self._mutex = threading.RLock()
@@ -202,7 +192,7 @@ class ImageCache:
         if entry is not None and os.path.exists(path) and entry.is_there():
             return self._keep(entry, path, held)
         if os.path.lexists(path) and not self._is_forgotten(path, held):
-            return FOREIGN, (_FOREIGN if os.path.exists(path) else
+            return FOREIGN, (publication.FOREIGN if os.path.exists(path) else
                              'a symbolic link that leads nowhere, and is not '
                              'ours; Nova replaces it')
         if problem is not None:
@@ -210,7 +200,10 @@ class ImageCache:
         prepared = self._preparation.get(held)
         if prepared is None:
             return PREPARING, ''
-        return self._publish(held, image_id, path, prepared)
+        book = self._ledgers.get(held.root)
+        if book is None:
+            return FAILED, f'no ledger in {held.root}'
+        return self._publication.publish(held, image_id, path, prepared, book)
 
     @staticmethod
     def _is_forgotten(path: str, held: Held) -> bool:
@@ -262,77 +255,6 @@ class ImageCache:
                 f'{path} cannot be touched: Nova will remove it as unused '
                 f'({exc.strerror}); libvirt has given it to another user: '
                 f'give the agent CAP_FOWNER') from exc
-
-    def _publish(self, held: Held, image_id: str, path: str,
-                 prepared: preparation.Prepared) -> tuple[str, str]:
-        book = self._ledgers.get(held.root)
-        if book is None:
-            return FAILED, f'no ledger in {held.root}'
-        name = os.path.basename(path)
-        with self._locks.held(name) as ours:
-            if not ours:
-                return WAITING, 'Nova holds the lock of its base file'
-            # A link of ours may lead nowhere, or be in no ledger any more.
-            if os.path.exists(path) and (ledger.held_content(path)
-                                         != prepared.content):
-                return FOREIGN, _FOREIGN
-            way, temp = self._linker.make(
-                prepared.temporary or prepared.path,
-                lambda: book.hold(prepared.path, prepared.content))
-            way = prepared.way or way
-            try:
-                self._require_usable(temp)
-                found = os.lstat(temp)
-                is_link = stat.S_ISLNK(found.st_mode)
-                entry = ledger.Entry(
-                    name=name, image_id=image_id, digest=held.digest,
-                    content=prepared.content, size=prepared.size, mode=way,
-                    inode=0 if is_link else found.st_ino,
-                    made_at=self._clock(), verified_at=self._clock(),
-                    directory=self._directory,
-                    mount=fsutil.mount_point(self._directory),
-                    mark='' if is_link else ledger.read_mark(temp),
-                    target=os.readlink(temp) if is_link else '',
-                    converted=prepared.converted)
-                book.write(entry)  # first: nothing of ours goes unnoticed
-                if os.path.islink(path):
-                    self._linker.replace_link(temp, path)
-                elif not self._linker.place(temp, path):
-                    return FOREIGN, _FOREIGN
-            finally:
-                linking.remove(temp)
-            self._touch_now(path)
-        LOG.info('Image %s is published as %s (%s)', image_id, path, way)
-        return PUBLISHED, ''
-
-    @staticmethod
-    def _touch_now(path: str) -> None:
-        # The time of a link is its copy's, and may be long ago.
-        os.utime(path)
-
-    def _require_usable(self, temp: str) -> None:
-        """Make sure that a boot from this base file would not be an error.
-
-        :raises WriteDenied: if Nova would fail, with no download instead
-        """
-        real = os.path.realpath(temp)
-        if linking.fixed(real):
-            raise exceptions.WriteDenied(
-                f'{real} is immutable: Nova could not touch it; chattr -i')
-        if os.statvfs(real).f_flag & os.ST_RDONLY:
-            raise exceptions.WriteDenied(
-                f'{real} is on a read-only file system: Nova could not touch '
-                f'it')
-        if not os.path.islink(temp):
-            return  # it is reached like any other base file
-        for person in self._owner.readers():
-            obstacle = person.obstacle(temp)
-            if obstacle is not None:
-                raise exceptions.WriteDenied(
-                    f'{obstacle}, and boots would fail; set tmpl_store_group '
-                    f'to a group with that user in it ([nova] user, '
-                    f'hypervisor_user), or put the location and '
-                    f'instances_path on one file system')
 
     def _path(self, image_id: str) -> str:
         return os.path.join(self._directory, base_name(image_id))

@@ -1,0 +1,26 @@
+"""What may become of an image in Nova's image cache."""
+
+import dataclasses
+
+#: What becomes of an image on this node. ``foreign``: Nova has made the base
+#: file itself. ``waiting``: Nova holds its lock. ``failed`` is tried again,
+#: ``refused`` is not, unless something changes. ``damaged``: the base file is
+#: not what it was any more. ``stale``: it is what the image was before.
+#: ``left``: the copy is not here any more, or not even the image.
+(ARRIVING, PREPARING, WAITING, PUBLISHED, FOREIGN, FAILED, REFUSED, DAMAGED,
+ STALE, LEFT) = STATES = (
+    'arriving', 'preparing', 'waiting', 'published', 'foreign', 'failed',
+    'refused', 'damaged', 'stale', 'left')
+
+#: The states in which an operator has something to do.
+PROBLEMS = FAILED, REFUSED, DAMAGED, STALE
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What became of an image, and why."""
+
+    image_id: str
+    digest: str
+    state: str
+    reason: str = ''
