@@ -5,7 +5,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from tests.functional import agents
 from tests.functional import etcd
@@ -152,7 +152,7 @@ class ThreeNodes:
                                for node in self._nodes))
         self._cluster.wait_until_whole()
         for node in self._nodes:
-            image, = node.status()['images']
+            image = self._published(node)
             self._say(f'{node.name}: {self._scene.short(image["base_file"])} '
                       f'is {image["state"]} ({image["mode"]})')
 
@@ -163,8 +163,7 @@ class ThreeNodes:
             disk.parent.mkdir()
             guest.make_overlay(self._base_file(node), 'qcow2', disk)
             booted = guest.boot(disk, self._guest.mark)
-            status, = node.status()['images']
-            stage.check(status['instances'] == ['vm'],
+            stage.check(self._published(node)['instances'] == ['vm'],
                         f'{node.name} does not know whose base file it is')
             self._say(f'{node.name}: up after {booted.seconds:.1f} s')
             self._say('  ' + ' <- '.join(map(
@@ -173,6 +172,11 @@ class ThreeNodes:
         read = self._traffic() - before
         self._say(f'bytes read over the network by the boots: {read:.0f}')
         stage.check(read == 0, 'the boots were not local')
+
+    def _published(self, node: agents.Agent) -> dict[str, Any]:
+        """Return what an agent says of the bootable image."""
+        return next(each for each in node.status()['images']
+                    if each['image'] == self._image_id)
 
     def _instances(self, name: str) -> pathlib.Path:
         directory = self._root / 'nova' / name
