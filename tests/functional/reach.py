@@ -17,15 +17,23 @@ def main() -> None:
     """Become the command."""
     needed = {pathlib.Path(each).resolve() for each in (
         sys.prefix, sys.base_prefix, pathlib.Path(__file__).parents[2])}
-    closed: dict[pathlib.Path, list[pathlib.Path]] = {}
-    for path in sorted(needed):
-        outermost = next((each for each in (*reversed(path.parents), path)
-                          if is_closed(each)), None)
-        if outermost is not None:
-            closed.setdefault(outermost, []).append(path)
-    for directory, paths in closed.items():
+    # One may be below another one: from the outside in.
+    while closed := outermost(needed):
+        directory, paths = next(iter(closed.items()))
         open_up(directory, paths)
     os.execvp(sys.argv[1], sys.argv[1:])
+
+
+def outermost(needed: set[pathlib.Path]
+              ) -> dict[pathlib.Path, list[pathlib.Path]]:
+    """Return the outermost closed directories, and what is needed below."""
+    closed: dict[pathlib.Path, list[pathlib.Path]] = {}
+    for path in sorted(needed):
+        for each in (*reversed(path.parents), path):
+            if is_closed(each):
+                closed.setdefault(each, []).append(path)
+                break
+    return closed
 
 
 def is_closed(directory: pathlib.Path) -> bool:
