@@ -303,6 +303,18 @@ def free_bytes(path: str) -> tuple[int, int]:
     return stats.f_bavail * stats.f_frsize, stats.f_blocks * stats.f_frsize
 
 
+def remove_leftovers(directory: str, prefix: str) -> None:
+    """Remove the files of a directory whose names begin with *prefix*.
+
+    What is not there, or not any more, is no error.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(directory):
+            if name.startswith(prefix):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(directory, name))
+
+
 def mount_point(path: str) -> str:
     """Return the directory at which the file system of *path* begins.
 

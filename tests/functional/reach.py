@@ -18,22 +18,17 @@ def main() -> None:
     needed = {pathlib.Path(each).resolve() for each in (
         sys.prefix, sys.base_prefix, pathlib.Path(__file__).parents[2])}
     # One may be below another one: from the outside in.
-    while closed := outermost(needed):
-        directory, paths = next(iter(closed.items()))
-        open_up(directory, paths)
+    while directory := first_closed(needed):
+        open_up(directory, [path for path in sorted(needed)
+                            if path.is_relative_to(directory)])
     os.execvp(sys.argv[1], sys.argv[1:])
 
 
-def outermost(needed: set[pathlib.Path]
-              ) -> dict[pathlib.Path, list[pathlib.Path]]:
-    """Return the outermost closed directories, and what is needed below."""
-    closed: dict[pathlib.Path, list[pathlib.Path]] = {}
-    for path in sorted(needed):
-        for each in (*reversed(path.parents), path):
-            if is_closed(each):
-                closed.setdefault(each, []).append(path)
-                break
-    return closed
+def first_closed(needed: set[pathlib.Path]) -> pathlib.Path | None:
+    """Return a closed directory on the way, none further out, if any."""
+    return next((each for path in sorted(needed)
+                 for each in (*reversed(path.parents), path)
+                 if is_closed(each)), None)
 
 
 def is_closed(directory: pathlib.Path) -> bool:

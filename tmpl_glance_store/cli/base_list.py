@@ -6,6 +6,7 @@ from typing import Any
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
+from tmpl_glance_store import peer
 from tmpl_glance_store.cli import base
 
 
@@ -27,6 +28,7 @@ class BaseList(base.Lister):
                     ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
         live = self.catalog.nodes()
+        peers = factory.build_peers(self.options)
         for name in parsed_args.node or ():
             if name not in live:
                 raise exceptions.NotFound(
@@ -34,16 +36,18 @@ class BaseList(base.Lister):
         return (('Node', 'Image', 'Template', 'State', 'Mode', 'Raw',
                  'Boots Wait', 'Instances', 'Reason'),
                 (row for name in sorted(parsed_args.node or live)
-                 for row in self._rows(name, live[name].api)
+                 for row in _rows(peers, name, live[name].api)
                  if parsed_args.image in (None, row[1])))
 
-    def _rows(self, node: str, url: str) -> Iterator[tuple[Any, ...]]:
-        try:
-            images = factory.build_peers(self.options).status(url)['images']
-        except (exceptions.Unavailable, KeyError) as exc:
-            yield node, None, None, 'unknown', None, None, None, [], str(exc)
-            return
-        for each in images:
-            yield (node, each['image'], each['digest'], each['state'],
-                   each['mode'], each['converted'], each['boots_wait'],
-                   each['instances'], each['reason'])
+
+def _rows(peers: peer.RemoteTemplates, node: str,
+          url: str) -> Iterator[tuple[Any, ...]]:
+    try:
+        images = peers.status(url)['images']
+    except (exceptions.Unavailable, KeyError) as exc:
+        yield node, None, None, 'unknown', None, None, None, [], str(exc)
+        return
+    for each in images:
+        yield (node, each['image'], each['digest'], each['state'],
+               each['mode'], each['converted'], each['boots_wait'],
+               each['instances'], each['reason'])

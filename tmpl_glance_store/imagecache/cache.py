@@ -113,8 +113,7 @@ class ImageCache:
         """
         with self._mutex:
             self._open(roots)
-            mount = fsutil.mount_point(self._directory)
-            problem = self._problem(mount)
+            problem = self._problem()
             states = {image_id: self._settle(each, image_id, problem)
                       for each in held for image_id in each.images}
             for digest, image_ids in arriving.items():
@@ -141,14 +140,12 @@ class ImageCache:
             except OSError as exc:
                 self._say(root, f'Nothing is published from {root}: {exc}')
 
-    def _problem(self, mount: str) -> str | None:
-        """Return why nothing can be published on this node now, if so.
-
-        :param mount: where the file system of Nova's directory begins
-        """
+    def _problem(self) -> str | None:
+        """Return why nothing can be published on this node now, if so."""
         path = self._options.instances_path
         if not os.path.isdir(path):
             return f'{path} is not there; is nova-compute installed here?'
+        mount = fsutil.mount_point(self._directory)
         for entry in self._entries():
             if entry.is_hidden(mount):
                 return (f'{entry.mount} is not mounted, where base files are. '
@@ -186,11 +183,10 @@ class ImageCache:
 
     def _attempt(self, held: Held, image_id: str,
                  problem: str | None) -> tuple[str, str]:
-        name = base_name(image_id)
         path = self._path(image_id)
-        entry = self._entry(name)
+        entry = self._entry(os.path.basename(path))
         if entry is not None and os.path.exists(path) and entry.is_there():
-            return self._keep(entry, path, held)
+            return self._keep(entry, held)
         if os.path.lexists(path) and not self._is_forgotten(path, held):
             return FOREIGN, (publication.FOREIGN if os.path.exists(path) else
                              'a symbolic link that leads nowhere, and is not '
@@ -222,8 +218,7 @@ class ImageCache:
         return ('' if percentage is None
                 else f'{percentage:.0f} % converted to raw')
 
-    def _keep(self, entry: ledger.Entry, path: str,
-              held: Held) -> tuple[str, str]:
+    def _keep(self, entry: ledger.Entry, held: Held) -> tuple[str, str]:
         """Look after a base file of ours."""
         if entry.digest != held.digest:
             # Not touched, so that Nova ages it out.
@@ -235,7 +230,7 @@ class ImageCache:
                             f'Remove it when no instance needs it')
         if entry.damaged:
             return DAMAGED, 'its bytes are not those of its digest any more'
-        self._touch(path)
+        self._touch(entry.path)
         wants_raw = (self._options.force_raw
                      and held.template.format not in ('raw', 'iso', None))
         if entry.converted != wants_raw:

@@ -168,10 +168,7 @@ class Linker:
 
     def clean(self) -> None:
         """Remove what a crash has left behind."""
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self._directory):
-                if name.startswith(_TEMP):
-                    remove(os.path.join(self._directory, name))
+        fsutil.remove_leftovers(self._directory, _TEMP)
 
     def _temp(self) -> str:
         return os.path.join(self._directory, f'{_TEMP}{uuid.uuid4().hex}')

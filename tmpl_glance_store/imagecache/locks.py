@@ -21,6 +21,7 @@ from typing import NamedTuple
 from oslo_concurrency import lockutils
 
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import fsutil
 from tmpl_glance_store.imagecache import ownership
 
 LOG = logging.getLogger(__name__)
@@ -111,10 +112,7 @@ class Locks:
 
     def clean(self) -> None:
         """Remove what a crash has left behind."""
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self._path):
-                if name.startswith(_TEMP):
-                    os.unlink(os.path.join(self._path, name))
+        fsutil.remove_leftovers(self._path, _TEMP)
 
     def _withdraw(self, name: str) -> lockutils.InterProcessLock | None:
         """Return the lock of a guard, which is over then."""
