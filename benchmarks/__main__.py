@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Print the numbers of the store against those of glance_store's ``file``.
 
 Usage: ``python -m benchmarks [--size MiB] [--rounds N] [--json FILE]``. Every
@@ -18,8 +19,10 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--json', help='also write the figures here')
     args = parser.parse_args()
-    lines = [*transfer.measure(args.size << 20, args.rounds),
-             *placement.measure()]
+    lines = [
+        *transfer.measure(args.size << 20, args.rounds),
+        *placement.measure(),
+    ]
     if args.json:
         with open(args.json, 'w', encoding='utf-8') as file:
             json.dump([line._asdict() for line in lines], file, indent=1)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stores to compare: ours and glance_store's ``file``, on one disk."""
 
 import contextlib
@@ -33,12 +34,19 @@ def build(root: str) -> tuple[cfg.ConfigOpts, dict[str, Any]]:
     conf([], default_config_files=[])
     glance_store.register_opts(conf)
     conf.set_override('stores', ['file', 'tmpl'], 'glance_store')
-    conf.set_override('filesystem_store_datadir', f'{root}/file',
-                      'glance_store')
-    conf.set_override('tmpl_store_locations', [f'ssd:{root}/tmpl'],
-                      'glance_store')
-    conf.set_override('tmpl_store_catalog',
-                      f'sqlite:///{root}/catalog.sqlite', 'glance_store')
+    conf.set_override(
+        'filesystem_store_datadir', f'{root}/file', 'glance_store'
+    )
+    conf.set_override(
+        'tmpl_store_locations', [f'ssd:{root}/tmpl'], 'glance_store'
+    )
+    conf.set_override(
+        'tmpl_store_catalog',
+        f'sqlite:///{root}/catalog.sqlite',
+        'glance_store',
+    )
     glance_store.create_stores(conf)
-    return conf, {name: location.SCHEME_TO_CLS_MAP[name]['store']
-                  for name in ('tmpl', 'file')}
+    return conf, {
+        name: location.SCHEME_TO_CLS_MAP[name]['store']
+        for name in ('tmpl', 'file')
+    }

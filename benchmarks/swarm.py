@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How fast a template reaches many nodes, against HTTP from one source.
 
 Usage: ``python -m benchmarks.swarm [--size MiB] [--nodes N] [--rate MBIT]``,
@@ -22,8 +23,8 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks import stores
-from tests.functional import certificates
-from tests.functional import netns
+from harness import certificates
+from harness import netns
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store import tls
@@ -41,7 +42,10 @@ class Member:
     def __init__(self, machine: netns.Machine, **order: Any) -> None:
         self._process = machine.popen(
             [sys.executable, '-m', 'benchmarks.swarm', '--member'],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         self._tell(order)
 
     def go(self) -> None:
@@ -68,36 +72,55 @@ class Member:
         self._process.stdin.flush()
 
 
-def measure(size: int, http_size: int, nodes: int, rate: int,
-            secure: bool) -> Iterator[report.Figure]:
+def measure(
+    size: int, http_size: int, nodes: int, rate: int, secure: bool
+) -> Iterator[report.Figure]:
     """Yield the figures; sizes are bytes, *rate* is in Mbit/s."""
-    with stores.scratch() as scratch, \
-            netns.machines(nodes + 1, f'{rate}mbit') as machines:
+    with (
+        stores.scratch() as scratch,
+        netns.machines(nodes + 1, f'{rate}mbit') as machines,
+    ):
         root = pathlib.Path(scratch)
         ideal = size * 8 / (rate * 1e6)
         files = certificates.Authority(root).node('node', metainfo.NAME)
         template = _write_template(root, size)
         seconds, source, others = _run_swarm(
-            machines, root, template, files if secure else None)
+            machines, root, template, files if secure else None
+        )
         http = _run_http(machines, root, http_size)
     label = f'{nodes} nodes at {rate} Mbit/s'
     last = max(seconds) / ideal
-    yield report.figure(f'{size >> 20} MiB to {label}, last', last,
-                        'of ideal', '<= 1.3', last <= 1.3)
+    yield report.figure(
+        f'{size >> 20} MiB to {label}, last',
+        last,
+        'of ideal',
+        '<= 1.3',
+        last <= 1.3,
+    )
     spread = max(seconds) / statistics.median(seconds)
-    yield report.figure('the last node against the median', spread, '',
-                        '<= 1.1', spread <= 1.1)
+    yield report.figure(
+        'the last node against the median', spread, '', '<= 1.1', spread <= 1.1
+    )
     sent = source['uploaded'] / size
     yield report.figure('copies that the source has sent', sent, '')
     faster = max(http) / http_size * size / max(seconds)
     wanted = 5 * nodes / 8
-    yield report.figure('faster than by HTTP from the source', faster,
-                        'times', f'>= {wanted:g}', faster >= wanted)
+    yield report.figure(
+        'faster than by HTTP from the source',
+        faster,
+        'times',
+        f'>= {wanted:g}',
+        faster >= wanted,
+    )
     memory = max(each['memory'] for each in others) / 1024
-    yield report.figure('memory of a node, at most', memory, 'MiB',
-                        '<= 200', memory <= 200)
-    yield report.figure('CPU time of a node, for each GiB', statistics.mean(
-        each['cpu'] for each in others) / size * (1 << 30), 's')
+    yield report.figure(
+        'memory of a node, at most', memory, 'MiB', '<= 200', memory <= 200
+    )
+    yield report.figure(
+        'CPU time of a node, for each GiB',
+        statistics.mean(each['cpu'] for each in others) / size * (1 << 30),
+        's',
+    )
 
 
 def _write_template(root: pathlib.Path, size: int) -> objects.Template:
@@ -112,9 +135,15 @@ def _write_template(root: pathlib.Path, size: int) -> objects.Template:
     digest, layer = hasher.finish()
     (root / 'pieces').write_bytes(b''.join(layer))
     return objects.Template(
-        digest=digest.hex(), size=size, position=0, checksum='',
-        hashing_algo='sha512', multihash='', piece_size=hasher.piece,
-        created_at=0.0)
+        digest=digest.hex(),
+        size=size,
+        position=0,
+        checksum='',
+        hashing_algo='sha512',
+        multihash='',
+        piece_size=hasher.piece,
+        created_at=0.0,
+    )
 
 
 @contextlib.contextmanager
@@ -131,42 +160,66 @@ def _together(members: list[Member]) -> Iterator[list[Member]]:
             each.kill()
 
 
-def _run_swarm(machines: list[netns.Machine], root: pathlib.Path,
-               template: objects.Template, files: tls.Files | None
-               ) -> tuple[list[float], Any, list[Any]]:
+def _run_swarm(
+    machines: list[netns.Machine],
+    root: pathlib.Path,
+    template: objects.Template,
+    files: tls.Files | None,
+) -> tuple[list[float], Any, list[Any]]:
     addresses = [machine.address for machine in machines]
     members = []
     for number, machine in enumerate(machines):
         directory = root / (f'node{number}' if number else 'source')
         directory.mkdir(exist_ok=True)
-        members.append(Member(
-            machine, role='node' if number else 'source',
-            host=machine.address, directory=str(directory),
-            peers=[each for each in addresses if each != machine.address],
-            pieces=str(root / 'pieces'),
-            template=template.to_json().decode(),
-            files=files and [files.ca, files.certificate, files.key]))
+        members.append(
+            Member(
+                machine,
+                role='node' if number else 'source',
+                host=machine.address,
+                directory=str(directory),
+                peers=[each for each in addresses if each != machine.address],
+                pieces=str(root / 'pieces'),
+                template=template.to_json().decode(),
+                files=files and [files.ca, files.certificate, files.key],
+            )
+        )
     with _together(members):
         seconds = [each.answer() for each in members[1:]]
         source, *others = [each.end() for each in members]
     return seconds, source, others
 
 
-def _run_http(machines: list[netns.Machine], root: pathlib.Path,
-              size: int) -> list[float]:
+def _run_http(
+    machines: list[netns.Machine], root: pathlib.Path, size: int
+) -> list[float]:
     """Return the seconds that each node takes to download *size* bytes."""
     server, *clients = machines
     url = f'http://{server.address}:8000/image'
     os.truncate(root / 'source/image', size)
-    with server.popen([sys.executable, '-m', 'http.server', '--bind',
-                       server.address, '--directory', root / 'source'],
-                      stdout=subprocess.DEVNULL,
-                      stderr=subprocess.DEVNULL) as serving:
+    with server.popen(
+        [
+            sys.executable,
+            '-m',
+            'http.server',
+            '--bind',
+            server.address,
+            '--directory',
+            root / 'source',
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as serving:
         try:
             time.sleep(1)
-            members = [Member(client, role='http', url=url,
-                              path=str(root / f'node{number}/image'))
-                       for number, client in enumerate(clients, start=1)]
+            members = [
+                Member(
+                    client,
+                    role='http',
+                    url=url,
+                    path=str(root / f'node{number}/image'),
+                )
+                for number, client in enumerate(clients, start=1)
+            ]
             with _together(members):
                 return [each.answer() for each in members]
         finally:
@@ -204,8 +257,9 @@ def _transfer(order: dict[str, Any]) -> None:
     pieces = pathlib.Path(order['pieces']).read_bytes()
     peers = [(address, _PORT) for address in order['peers']]
     ended = threading.Event()
-    swarm = session.Swarm(host=order['host'], port=_PORT, tls=files,
-                          ended=lambda _: ended.set())
+    swarm = session.Swarm(
+        host=order['host'], port=_PORT, tls=files, ended=lambda _: ended.set()
+    )
     with contextlib.closing(swarm):
         if order['role'] == 'source':
             swarm.seed(template, pieces, order['directory'])
@@ -222,12 +276,21 @@ def _transfer(order: dict[str, Any]) -> None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         now = swarm.progress(template.digest)
         assert now
-        _say({'uploaded': now.uploaded, 'memory': used.ru_maxrss,
-              'cpu': used.ru_utime + used.ru_stime})
+        _say(
+            {
+                'uploaded': now.uploaded,
+                'memory': used.ru_maxrss,
+                'cpu': used.ru_utime + used.ru_stime,
+            }
+        )
 
 
-def _wait(swarm: session.Swarm, digest: str, peers: Iterable[session.Peer],
-          ended: threading.Event) -> None:
+def _wait(
+    swarm: session.Swarm,
+    digest: str,
+    peers: Iterable[session.Peer],
+    ended: threading.Event,
+) -> None:
     """Wait for a fetch as an agent does: tell it of peers now and then."""
     while not ended.wait(2):
         swarm.connect(digest, peers)
@@ -241,22 +304,32 @@ def main() -> None:
     """Run the benchmark, and print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--size', type=int, default=1024, help='MiB')
-    parser.add_argument('--http-size', type=int, default=256,
-                        help='MiB for the comparison with HTTP, whose time '
-                        'is then taken in proportion')
+    parser.add_argument(
+        '--http-size',
+        type=int,
+        default=256,
+        help='MiB for the comparison with HTTP, whose time '
+        'is then taken in proportion',
+    )
     parser.add_argument('--nodes', type=int, default=8)
     parser.add_argument('--rate', type=int, default=200, help='Mbit/s')
     parser.add_argument('--plain', action='store_true', help='without TLS')
-    parser.add_argument('--member', action='store_true',
-                        help=argparse.SUPPRESS)
+    parser.add_argument(
+        '--member', action='store_true', help=argparse.SUPPRESS
+    )
     args = parser.parse_args()
     if args.member:
         _be_member()
         return
     if not netns.available():
         parser.exit(1, 'needs root, ip, tc and the tbf queue\n')
-    for _ in measure(args.size << 20, min(args.http_size, args.size) << 20,
-                     args.nodes, args.rate, not args.plain):
+    for _ in measure(
+        args.size << 20,
+        min(args.http_size, args.size) << 20,
+        args.nodes,
+        args.rate,
+        not args.plain,
+    ):
         pass
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Uploads and downloads, ours against ``file``, alternating in one run."""
 
 import collections
@@ -42,7 +43,7 @@ class Stream:
         """Return up to *length* bytes."""
         length = min(length, self._left, _BLOCK - self._offset)
         if self._offset:
-            data = self.random[self._offset:self._offset + length]
+            data = self.random[self._offset : self._offset + length]
         else:
             data = (self._head + self.random[8:length])[:length]
         self._left -= len(data)
@@ -98,41 +99,56 @@ def measure(size: int, rounds: int) -> Iterator[report.Figure]:
     yield from _memory(size)
 
 
-def _round(conf: Any, store: Any, name: str, size: int,
-           times: dict[str, list[float]]) -> None:
+def _round(
+    conf: Any, store: Any, name: str, size: int, times: dict[str, list[float]]
+) -> None:
     added: list[Any] = []
     _touch_memory(size)
-    times[f'add {name}'].append(_seconds(lambda: added.extend(store.add(
-        str(uuid.uuid4()), Stream(size), size, 'sha512'))))
+    times[f'add {name}'].append(
+        _seconds(
+            lambda: added.extend(
+                store.add(str(uuid.uuid4()), Stream(size), size, 'sha512')
+            )
+        )
+    )
     where = location.get_location_from_uri(added[0], conf)
     _read(store, where)  # both sides are measured with the page cache filled
     times[f'get {name}'].append(_seconds(lambda: _read(store, where)))
     times[f'ranges {name}'].append(
-        _seconds(lambda: _read_ranges(store, where, size)))
+        _seconds(lambda: _read_ranges(store, where, size))
+    )
     store.delete(where)
 
 
-def _compare(times: dict[str, list[float]],
-             size: int) -> Iterator[report.Figure]:
+def _compare(
+    times: dict[str, list[float]], size: int
+) -> Iterator[report.Figure]:
     def ratio(slow: str, fast: str) -> float:
         return statistics.median(
-            a / b for a, b in zip(times[slow], times[fast], strict=True))
+            a / b for a, b in zip(times[slow], times[fast], strict=True)
+        )
 
     for name in sorted(times):
         speed = size / MIB / statistics.median(times[name])
         yield report.figure(name, speed, 'MiB/s')
     faster = ratio('add file', 'add tmpl')
-    yield report.figure('add: times as fast as file', faster, 'x', '>= 1.4',
-                        faster >= 1.4)
+    yield report.figure(
+        'add: times as fast as file', faster, 'x', '>= 1.4', faster >= 1.4
+    )
     alone = ratio('add tmpl', 'md5')
     cores = len(os.sched_getaffinity(0))
-    yield report.figure(f'add: time against md5 alone ({cores} cores)',
-                        alone, 'x', '<= 1.15 on 4',
-                        alone <= 1.15 if cores >= 4 else None)
+    yield report.figure(
+        f'add: time against md5 alone ({cores} cores)',
+        alone,
+        'x',
+        '<= 1.15 on 4',
+        alone <= 1.15 if cores >= 4 else None,
+    )
     for what in ('get', 'ranges'):
         faster = ratio(f'{what} file', f'{what} tmpl')
-        yield report.figure(f'{what}: times as fast as file', faster, 'x',
-                            '>= 1', faster >= 1)
+        yield report.figure(
+            f'{what}: times as fast as file', faster, 'x', '>= 1', faster >= 1
+        )
 
 
 def _memory(size: int) -> Iterator[report.Figure]:
@@ -140,10 +156,14 @@ def _memory(size: int) -> Iterator[report.Figure]:
     for what in ('add', 'get'):
         done = subprocess.run(
             [sys.executable, '-m', 'benchmarks.transfer', what, str(size)],
-            check=True, capture_output=True, text=True)
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         extra = float(done.stdout.split()[-1])
-        yield report.figure(f'{what}: peak extra memory', extra, 'MiB',
-                            '<= 64', extra <= 64)
+        yield report.figure(
+            f'{what}: peak extra memory', extra, 'MiB', '<= 64', extra <= 64
+        )
 
 
 def _extra_memory(what: str, size: int) -> float:
@@ -154,8 +174,7 @@ def _extra_memory(what: str, size: int) -> float:
         small = store.add(str(uuid.uuid4()), Stream(MIB), MIB, 'sha512')
         where = location.get_location_from_uri(small[0], conf)
         if what == 'get':
-            url = store.add(str(uuid.uuid4()), Stream(size), size,
-                            'sha512')[0]
+            url = store.add(str(uuid.uuid4()), Stream(size), size, 'sha512')[0]
             where = location.get_location_from_uri(url, conf)
             _reset_peak()
         before = _peak()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures for all lanes."""
 
 import contextlib
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.host import Host
+from harness.host import Host
 from tmpl_glance_store import repository
 
 _CAPABILITIES_V3 = 0x20080522

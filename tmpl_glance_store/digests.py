@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All hashes of a stream in one pass, on parallel threads, in bounded memory.
 
 hashlib and xxhash release the GIL, so that the hashes use as many cores as
@@ -55,8 +56,12 @@ class _Lane:
     does not show beside the hashing, unlike that of ``Queue``.
     """
 
-    def __init__(self, consume: Callable[[bytes], Any], timeout: float,
-                 ready: 'queue.SimpleQueue[_Lane | None]') -> None:
+    def __init__(
+        self,
+        consume: Callable[[bytes], Any],
+        timeout: float,
+        ready: 'queue.SimpleQueue[_Lane | None]',
+    ) -> None:
         self._consume = consume
         self._timeout = timeout
         self._ready = ready
@@ -117,7 +122,8 @@ class _Lane:
             raise exceptions.Stalled(
                 f'no progress for {self._timeout:g} s while storing the '
                 f'image: the disk hangs, or tmpl_store_write_timeout is too '
-                f'short') from None
+                f'short'
+            ) from None
 
 
 class _Crew:
@@ -129,16 +135,19 @@ class _Crew:
     to the end. Two at the least: one may be waiting for the disk.
     """
 
-    def __init__(self, consumers: Iterable[Callable[[bytes], Any]],
-                 timeout: float) -> None:
+    def __init__(
+        self, consumers: Iterable[Callable[[bytes], Any]], timeout: float
+    ) -> None:
         self._ready: queue.SimpleQueue[_Lane | None] = queue.SimpleQueue()
         self._dismissed = False
-        self.lanes = [_Lane(consume, timeout, self._ready)
-                      for consume in consumers]
+        self.lanes = [
+            _Lane(consume, timeout, self._ready) for consume in consumers
+        ]
         size = min(len(self.lanes), max(2, len(os.sched_getaffinity(0))))
-        self._threads = [threading.Thread(target=self._work, daemon=True,
-                                          name='digests')
-                         for _ in range(size)]
+        self._threads = [
+            threading.Thread(target=self._work, daemon=True, name='digests')
+            for _ in range(size)
+        ]
 
     def start(self) -> None:
         """Begin to consume what is put into the lanes."""
@@ -193,7 +202,7 @@ def batches(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 yield data
             else:
                 for start in range(0, whole, BATCH):
-                    yield data[start:start + BATCH]
+                    yield data[start : start + BATCH]
             waiting, length = [data[whole:]], length - whole
             del data
     if length:
@@ -211,11 +220,13 @@ def checked(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
         received += len(chunk)
         if size and received > size:
             raise exceptions.Invalid(
-                f'Size exceeds: expected {size} bytes, got {received} bytes')
+                f'Size exceeds: expected {size} bytes, got {received} bytes'
+            )
         yield chunk
     if size and received != size:
         raise exceptions.Invalid(
-            f'Size mismatch: expected {size} bytes, got {received} bytes')
+            f'Size mismatch: expected {size} bytes, got {received} bytes'
+        )
 
 
 class _Hashes:
@@ -223,8 +234,9 @@ class _Hashes:
 
     def __init__(self, algorithm: str) -> None:
         self.multihash = new_hasher(algorithm)
-        self.checksum = (self.multihash if algorithm == 'md5'
-                         else new_hasher('md5'))
+        self.checksum = (
+            self.multihash if algorithm == 'md5' else new_hasher('md5')
+        )
         self.position = xxhash.xxh3_64()
         self.tree = merkle.TreeHasher()
 
@@ -247,12 +259,16 @@ class _Hashes:
             position=self.position.intdigest(),
             digest=digest.hex(),
             piece_size=self.tree.piece,
-            pieces=b''.join(layer))
+            pieces=b''.join(layer),
+        )
 
 
-def ingest(chunks: Iterable[bytes], algorithm: str,
-           consumers: Iterable[Callable[[bytes], Any]],
-           timeout: float) -> Digests:
+def ingest(
+    chunks: Iterable[bytes],
+    algorithm: str,
+    consumers: Iterable[Callable[[bytes], Any]],
+    timeout: float,
+) -> Digests:
     """Hash a stream while *consumers* get every byte of it, in order.
 
     :param chunks: the stream; what it raises is raised here
@@ -278,8 +294,9 @@ def ingest(chunks: Iterable[bytes], algorithm: str,
     return hashes.result()
 
 
-def digest_of(fd: int, on_read: Callable[[int], None] = lambda length: None
-              ) -> str:
+def digest_of(
+    fd: int, on_read: Callable[[int], None] = lambda length: None
+) -> str:
     """Return the digest of the open file *fd*, in hex.
 
     Its holes are not read: a template's disk consists mostly of them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The glance_store contract: thin, above everything else.
 
 Source: ``glance_store/driver.py`` and ``glance_store/_drivers/filesystem.py``
@@ -20,8 +21,8 @@ from oslo_log import log as logging
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects
-from tmpl_glance_store import opts
 from tmpl_glance_store import repository
+from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
 
@@ -75,18 +76,25 @@ def _glance_errors(image: str) -> Iterator[None]:
     except exceptions.TmplError as exc:
         LOG.error('Image %s: %s', image, exc)
         raise glance_exceptions.RemoteServiceUnavailable(
-            message=str(exc)) from exc
+            message=str(exc)
+        ) from exc
 
 
 class StoreLocation(glance_store.location.StoreLocation):
     """``tmpl://<cluster>/<image id>/<digest>/<token>``, strictly."""
 
-    _URL = re.compile('/'.join((
-        f'{SCHEME}:/',
-        f'(?P<cluster>{objects.CLUSTER.pattern})',
-        f'(?P<image_id>{objects.IMAGE_ID.pattern})',
-        f'(?P<digest>{objects.DIGEST.pattern})',
-        f'(?P<token>{objects.TOKEN.pattern})')), re.ASCII)
+    _URL = re.compile(
+        '/'.join(
+            (
+                f'{SCHEME}:/',
+                f'(?P<cluster>{objects.CLUSTER.pattern})',
+                f'(?P<image_id>{objects.IMAGE_ID.pattern})',
+                f'(?P<digest>{objects.DIGEST.pattern})',
+                f'(?P<token>{objects.TOKEN.pattern})',
+            )
+        ),
+        re.ASCII,
+    )
 
     def process_specs(self) -> None:
         """Take the parts of the URL from the store's own specs."""
@@ -97,8 +105,10 @@ class StoreLocation(glance_store.location.StoreLocation):
 
     def get_uri(self) -> str:
         """Return the URL; it must not be shown to users."""
-        return (f'{SCHEME}://{self.cluster}/{self.image_id}/{self.digest}/'
-                f'{self.token}')
+        return (
+            f'{SCHEME}://{self.cluster}/{self.image_id}/{self.digest}/'
+            f'{self.token}'
+        )
 
     def parse_uri(self, uri: str) -> None:
         """Take the parts of the URL *uri*.
@@ -111,7 +121,8 @@ class StoreLocation(glance_store.location.StoreLocation):
             # The URL is not repeated: it may hold somebody's token.
             raise glance_exceptions.BadStoreUri(
                 message=f'not a {SCHEME}://<cluster>/<image id>/<digest>/'
-                        f'<token> URL')
+                f'<token> URL'
+            )
         self.specs = match.groupdict()
         self.process_specs()
 
@@ -119,9 +130,11 @@ class StoreLocation(glance_store.location.StoreLocation):
 class Store(glance_store.driver.Store):
     """Templates on the disks next to the VMs."""
 
-    _CAPABILITIES = (capabilities.BitMasks.READ_RANDOM
-                     | capabilities.BitMasks.WRITE_ACCESS
-                     | capabilities.BitMasks.DRIVER_REUSABLE)
+    _CAPABILITIES = (
+        capabilities.BitMasks.READ_RANDOM
+        | capabilities.BitMasks.WRITE_ACCESS
+        | capabilities.BitMasks.DRIVER_REUSABLE
+    )
     OPTIONS = opts.STORE_OPTS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -158,7 +171,8 @@ class Store(glance_store.driver.Store):
         except exceptions.TmplError as exc:
             LOG.error('Store %s: %s', name, exc)
             raise glance_exceptions.BadStoreConfiguration(
-                store_name=name, reason=str(exc)) from exc
+                store_name=name, reason=str(exc)
+            ) from exc
 
     def is_capable(self, *requested: int) -> bool:
         """Tell whether the store can do this now.
@@ -176,9 +190,13 @@ class Store(glance_store.driver.Store):
         return super().is_capable(*requested)
 
     @capabilities.check
-    def get(self, location: Any, offset: int = 0,
-            chunk_size: int | None = None,
-            context: Any = None) -> tuple[Iterable[bytes], int]:
+    def get(
+        self,
+        location: Any,
+        offset: int = 0,
+        chunk_size: int | None = None,
+        context: Any = None,
+    ) -> tuple[Iterable[bytes], int]:
         """Return (iterator over the bytes, number of bytes).
 
         :param offset: first byte to read
@@ -189,8 +207,9 @@ class Store(glance_store.driver.Store):
         """
         with _glance_errors(location.store_location.image_id):
             parts = self._parts(location)
-            data = self._ready().read(*parts, offset, chunk_size,
-                                      self.READ_CHUNKSIZE)
+            data = self._ready().read(
+                *parts, offset, chunk_size, self.READ_CHUNKSIZE
+            )
             return data, chunk_size or data.size
 
     def get_size(self, location: Any, context: Any = None) -> int:
@@ -200,9 +219,15 @@ class Store(glance_store.driver.Store):
 
     @glance_store.driver.back_compat_add
     @capabilities.check
-    def add(self, image_id: str, image_file: Any, image_size: int,
-            hashing_algo: str, context: Any = None, verifier: Any = None
-            ) -> tuple[str, int, str, str, dict[str, str]]:
+    def add(
+        self,
+        image_id: str,
+        image_file: Any,
+        image_size: int,
+        hashing_algo: str,
+        context: Any = None,
+        verifier: Any = None,
+    ) -> tuple[str, int, str, str, dict[str, str]]:
         """Store an image; see ``glance_store.driver.Store.add``.
 
         :param image_file: a file-like object, or an iterable of bytes
@@ -212,16 +237,30 @@ class Store(glance_store.driver.Store):
         chunks = glance_utils.chunkreadable(image_file, self.WRITE_CHUNKSIZE)
         with _glance_errors(image_id):
             added = self._ready().add(
-                image_id, chunks, image_size or 0, hashing_algo,
-                verifier.update if verifier else None)
+                image_id,
+                chunks,
+                image_size or 0,
+                hashing_algo,
+                verifier.update if verifier else None,
+            )
         template = added.template
-        url = StoreLocation({
-            'cluster': self._cluster, 'image_id': image_id.lower(),
-            'digest': template.digest, 'token': added.image.token},
-            self.conf).get_uri()
+        url = StoreLocation(
+            {
+                'cluster': self._cluster,
+                'image_id': image_id.lower(),
+                'digest': template.digest,
+                'token': added.image.token,
+            },
+            self.conf,
+        ).get_uri()
         metadata = {'store': self.backend_group} if self.backend_group else {}
-        return (url, template.size, template.checksum, template.multihash,
-                metadata)
+        return (
+            url,
+            template.size,
+            template.checksum,
+            template.multihash,
+            metadata,
+        )
 
     @capabilities.check
     def delete(self, location: Any, context: Any = None) -> None:
@@ -238,7 +277,8 @@ class Store(glance_store.driver.Store):
                 self._ready().remove(*self._parts(location))
         except glance_exceptions.StorageWriteDenied as exc:
             raise glance_exceptions.Forbidden(
-                message=f'image {image_id} cannot be deleted: {exc}') from exc
+                message=f'image {image_id} cannot be deleted: {exc}'
+            ) from exc
 
     def _parts(self, location: Any) -> tuple[str, str, str]:
         self._ready()
@@ -252,14 +292,16 @@ class Store(glance_store.driver.Store):
         if self._repository is None:
             if self._configured is None:
                 raise exceptions.Unavailable(
-                    'the store is not configured; see the log of its start')
+                    'the store is not configured; see the log of its start'
+                )
             self._repository = factory.build_repository(self._configured)
         return self._repository
 
     def _options(self) -> Any:
         if self.backend_group:
             return glance_store.driver.BackendGroupConfiguration(
-                self.OPTIONS, self.backend_group, conf=self.conf)
+                self.OPTIONS, self.backend_group, conf=self.conf
+            )
         return self.conf.glance_store
 
     def _default_cluster(self) -> str:

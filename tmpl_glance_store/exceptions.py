@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors of this package; ``driver.py`` maps them to glance_store's.
 
 Each class answers one question of the caller: is it gone for good, may it be

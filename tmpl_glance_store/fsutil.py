@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Durable files, sparse copies, and what the kernel knows of a disk."""
 
 import contextlib
@@ -172,8 +173,9 @@ class SparseWriter:
     def _begin_writeback(self, length: int) -> None:
         # DONTNEED starts writing dirty pages out without waiting for them,
         # so that the final fsync finds little left to do.
-        os.posix_fadvise(self._fd, self._offset, length,
-                         os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(
+            self._fd, self._offset, length, os.POSIX_FADV_DONTNEED
+        )
 
     def _close(self) -> None:
         fd, self._fd = getattr(self, '_fd', -1), -1
@@ -204,8 +206,9 @@ class DirectoryLock:
             os.close(fd)
 
 
-def lock_directory(path: str, *, exclusive: bool = True,
-                   wait: float = 0) -> DirectoryLock | None:
+def lock_directory(
+    path: str, *, exclusive: bool = True, wait: float = 0
+) -> DirectoryLock | None:
     """Lock the directory *path*; None if it stays locked for *wait* seconds.
 
     :raises FileNotFoundError: if there is no such directory, also when it
@@ -230,9 +233,13 @@ def lock_directory(path: str, *, exclusive: bool = True,
         os.close(fd)
 
 
-def copy_file(source: int, target: int,
-              check: Callable[[], None] = lambda: None, *,
-              share: bool = True) -> bool:
+def copy_file(
+    source: int,
+    target: int,
+    check: Callable[[], None] = lambda: None,
+    *,
+    share: bool = True,
+) -> bool:
     """Copy all bytes of one file into an empty one, holes kept.
 
     Shares the extents where the file system can (``FICLONE``), else copies
@@ -280,16 +287,21 @@ def data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def _copy_range(source: int, target: int, start: int, end: int,
-                check: Callable[[], None]) -> None:
+def _copy_range(
+    source: int, target: int, start: int, end: int, check: Callable[[], None]
+) -> None:
     while start < end:
         check()
         step = min(_COPY_STEP, end - start)
         try:
             done = os.copy_file_range(source, target, step, start, start)
         except OSError as exc:
-            if exc.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS,
-                                 errno.EOPNOTSUPP):
+            if exc.errno not in (
+                errno.EXDEV,
+                errno.EINVAL,
+                errno.ENOSYS,
+                errno.EOPNOTSUPP,
+            ):
                 raise
             done = os.pwrite(target, os.pread(source, step, start), start)
         if not done:
@@ -329,8 +341,9 @@ def mount_point(path: str) -> str:
     return path
 
 
-def rotates(path: str, sysfs: str = '/sys',
-            mountinfo: str = '/proc/self/mountinfo') -> bool | None:
+def rotates(
+    path: str, sysfs: str = '/sys', mountinfo: str = '/proc/self/mountinfo'
+) -> bool | None:
     """Tell whether the disk beneath *path* is a rotating one.
 
     Follows partitions, device mapper and md down to the disks; one rotating
@@ -346,7 +359,8 @@ def rotates(path: str, sysfs: str = '/sys',
     if not device:
         return None
     return _device_rotates(
-        f'{sysfs}/dev/block/{os.major(device)}:{os.minor(device)}')
+        f'{sysfs}/dev/block/{os.major(device)}:{os.minor(device)}'
+    )
 
 
 def _mounted_device(path: str, mountinfo: str) -> int:
@@ -356,10 +370,14 @@ def _mounted_device(path: str, mountinfo: str) -> int:
         for line in table:
             left, _, right = line.partition(' - ')
             # The kernel writes blanks and the like as octal numbers.
-            point = re.sub(r'\\([0-7]{3})', lambda match: chr(
-                int(match[1], 8)), left.split(' ')[4])
-            if (os.path.commonpath((path, point)) == point
-                    and len(point) >= len(best[0])):
+            point = re.sub(
+                r'\\([0-7]{3})',
+                lambda match: chr(int(match[1], 8)),
+                left.split(' ')[4],
+            )
+            if os.path.commonpath((path, point)) == point and len(
+                point
+            ) >= len(best[0]):
                 best = point, right.split()[1]
     with contextlib.suppress(OSError):
         status = os.stat(best[1])

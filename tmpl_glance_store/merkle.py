@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The BitTorrent v2 hash tree of a file (BEP 52): its root is the digest.
 
 Leaves are SHA-256 of 16 KiB blocks. Above the last block the tree is filled
@@ -34,8 +35,9 @@ def piece_size(size: int) -> int:
 
 def _parents(row: Sequence[bytes]) -> list[bytes]:
     sha256 = hashlib.sha256
-    return [sha256(row[i] + row[i + 1]).digest()
-            for i in range(0, len(row), 2)]
+    return [
+        sha256(row[i] + row[i + 1]).digest() for i in range(0, len(row), 2)
+    ]
 
 
 def _uniform_root(leaf: bytes, leaves: int) -> bytes:
@@ -46,8 +48,9 @@ def _uniform_root(leaf: bytes, leaves: int) -> bytes:
     return leaf
 
 
-def root(row: Sequence[bytes], width: int = 0,
-         filler: bytes = _ZERO_LEAF) -> bytes:
+def root(
+    row: Sequence[bytes], width: int = 0, filler: bytes = _ZERO_LEAF
+) -> bytes:
     """Return the root over *row*, filled up with *filler*.
 
     :param row: hashes of one row of the tree
@@ -67,8 +70,10 @@ def block_hashes(data: bytes | memoryview) -> list[bytes]:
     """Return SHA-256 of each 16 KiB block of *data*; the last may be short."""
     sha256 = hashlib.sha256
     view = memoryview(data)
-    return [sha256(view[i:i + BLOCK]).digest()
-            for i in range(0, len(view), BLOCK)]
+    return [
+        sha256(view[i : i + BLOCK]).digest()
+        for i in range(0, len(view), BLOCK)
+    ]
 
 
 def piece_hash(data: bytes | memoryview, size: int, piece: int) -> bytes:
@@ -95,14 +100,17 @@ def layer_root(layer: Sequence[bytes], piece: int) -> bytes:
 
 def is_layer_of(layer: Sequence[bytes], size: int, piece: int) -> bool:
     """Tell whether *layer* has one hash for each piece of such a file."""
-    return (piece >= BLOCK and piece & (piece - 1) == 0
-            and len(layer) == -(-size // piece)
-            and all(len(each) == HASH_SIZE for each in layer))
+    return (
+        piece >= BLOCK
+        and piece & (piece - 1) == 0
+        and len(layer) == -(-size // piece)
+        and all(len(each) == HASH_SIZE for each in layer)
+    )
 
 
 def split_layer(data: bytes) -> list[bytes]:
     """Return the hashes in *data*, the content of a ``pieces`` file."""
-    return [data[i:i + HASH_SIZE] for i in range(0, len(data), HASH_SIZE)]
+    return [data[i : i + HASH_SIZE] for i in range(0, len(data), HASH_SIZE)]
 
 
 class TreeHasher:
@@ -174,7 +182,8 @@ class TreeHasher:
         if self._blocks:
             single = self.size <= self.piece
             self._layer.append(
-                root(self._blocks, 0 if single else self.piece // BLOCK))
+                root(self._blocks, 0 if single else self.piece // BLOCK)
+            )
             self._blocks = []
         return layer_root(self._layer, self.piece), self._layer
 

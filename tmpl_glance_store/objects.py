@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records of the catalog and of the disk, as frozen dataclasses.
 
 Every record carries a ``version``. A reader ignores fields that it does not
@@ -38,8 +39,9 @@ class Record:
     def to_json(self) -> bytes:
         """Return this record as UTF-8 JSON with its version."""
         fields = dataclasses.asdict(self)  # type: ignore[call-overload]
-        return json.dumps({'version': VERSION, **fields},
-                          sort_keys=True).encode()
+        return json.dumps(
+            {'version': VERSION, **fields}, sort_keys=True
+        ).encode()
 
     @classmethod
     def from_json(cls, data: bytes | str) -> Self:
@@ -58,8 +60,12 @@ class Record:
 
     @classmethod
     def _build(cls, fields: dict[str, Any]) -> Self:
-        return cls(**{name: tuple(value) if isinstance(value, list) else value
-                      for name, value in fields.items()})
+        return cls(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in fields.items()
+            }
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,8 +105,7 @@ class TemplateRecord(Record):
 
     @classmethod
     def _build(cls, fields: dict[str, Any]) -> Self:
-        fields['template'] = Template.from_json(
-            json.dumps(fields['template']))
+        fields['template'] = Template.from_json(json.dumps(fields['template']))
         fields['images'] = tuple(fields.get('images', ()))
         return cls(**fields)
 
@@ -116,8 +121,7 @@ class Image(Record):
 
     def is_bound(self, digest: str, token: str) -> bool:
         """Tell whether a URL with *digest* and *token* is this binding's."""
-        return self.digest == digest and hmac.compare_digest(
-            self.token, token)
+        return self.digest == digest and hmac.compare_digest(self.token, token)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

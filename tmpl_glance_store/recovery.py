@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The catalog and the disk of a location, brought into agreement.
 
 Every decision on a copy is made while its directory is locked, and by what
@@ -25,8 +26,11 @@ class Recovery:
     :param on_step: called with the name of each step of a removal
     """
 
-    def __init__(self, catalog: catalog_domain.Catalog,
-                 on_step: Callable[[str], None] = lambda step: None) -> None:
+    def __init__(
+        self,
+        catalog: catalog_domain.Catalog,
+        on_step: Callable[[str], None] = lambda step: None,
+    ) -> None:
         self._catalog = catalog
         self._step = on_step
 
@@ -36,15 +40,20 @@ class Recovery:
         try:
             left = location.clean_incoming()
             if left:
-                LOG.info('Removed %d unfinished writes from %s', left,
-                         location.paths.root)
+                LOG.info(
+                    'Removed %d unfinished writes from %s',
+                    left,
+                    location.paths.root,
+                )
             for path in location.paths.entries():
-                self.settle(path, location,
-                            recorded.pop(os.path.basename(path), None))
+                self.settle(
+                    path, location, recorded.pop(os.path.basename(path), None)
+                )
         except (OSError, exceptions.WriteDenied) as exc:
             # Its copies can be read all the same; a later start cleans up.
-            LOG.warning('Location %s cannot be cleaned: %s',
-                        location.paths.root, exc)
+            LOG.warning(
+                'Location %s cannot be cleaned: %s', location.paths.root, exc
+            )
             return
         for digest in recorded:
             self._drop_record(digest, location)
@@ -55,8 +64,12 @@ class Recovery:
             if record.deleted_at is not None:
                 self._catalog.forget_template(record.template.digest)
 
-    def settle(self, path: str, location: local.LocalLocation,
-               copy: objects.Copy | None) -> None:
+    def settle(
+        self,
+        path: str,
+        location: local.LocalLocation,
+        copy: objects.Copy | None,
+    ) -> None:
         """Decide on one entry of ``templates/``, unless somebody works on it.
 
         :param copy: its record in the catalog
@@ -78,12 +91,17 @@ class Recovery:
                     self._catalog.forget_copy(copy.digest, copy.location_id)
                 return
             # Only intended: the upload crashed before it was promised.
-            self.decide(template, location,
-                        promised=copy is None or copy.complete)
+            self.decide(
+                template, location, promised=copy is None or copy.complete
+            )
 
-    def decide(self, template: objects.Template,
-               location: local.LocalLocation, promised: bool,
-               proved: bool = False) -> None:
+    def decide(
+        self,
+        template: objects.Template,
+        location: local.LocalLocation,
+        promised: bool,
+        proved: bool = False,
+    ) -> None:
         """Keep a copy on disk and in the catalog, or remove it from both.
 
         The caller holds the copy's lock.
@@ -97,7 +115,8 @@ class Recovery:
             wanted = promised
         else:
             wanted = bool(record.images) or (
-                promised and record.deleted_at is None)
+                promised and record.deleted_at is None
+            )
         if wanted:
             self._catalog.adopt(template, location.record.id, proved)
             return
@@ -107,8 +126,9 @@ class Recovery:
     def collect(self, digest: str, location: local.LocalLocation) -> None:
         """Remove a copy that nobody refers to, if that is still so."""
         try:
-            lock = fsutil.lock_directory(location.paths.copy(digest),
-                                         wait=_LOCK_WAIT)
+            lock = fsutil.lock_directory(
+                location.paths.copy(digest), wait=_LOCK_WAIT
+            )
         except FileNotFoundError:
             self._drop_record(digest, location)
         else:
@@ -132,8 +152,12 @@ class Recovery:
         self._step('withdrawn')
         self._catalog.forget_copy(digest, location.record.id, revision)
 
-    def release(self, digest: str, location: local.LocalLocation,
-                keepers: Iterable[str]) -> None:
+    def release(
+        self,
+        digest: str,
+        location: local.LocalLocation,
+        keepers: Iterable[str],
+    ) -> None:
         """Remove a copy that others can spare us, if that is still so."""
         try:
             lock = fsutil.lock_directory(location.paths.copy(digest))
@@ -145,9 +169,9 @@ class Recovery:
             if self._catalog.release(digest, location.record.id, keepers):
                 location.withdraw(digest)
 
-    def _drop_record(self, digest: str,
-                     location: local.LocalLocation) -> None:
+    def _drop_record(self, digest: str, location: local.LocalLocation) -> None:
         """Drop the record of a copy that is not on disk."""
-        self._catalog.drop_copy(digest, location.record.id,
-                                lambda: location.holds(digest))
+        self._catalog.drop_copy(
+            digest, location.record.id, lambda: location.holds(digest)
+        )
         self._catalog.forget_template(digest)

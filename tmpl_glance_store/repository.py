@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Templates: added, read and removed; the disk and the catalog kept in step.
 
 Who places a copy holds its directory's lock until the catalog knows it; who
@@ -15,26 +16,32 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tmpl_glance_store import digests
 from tmpl_glance_store import exceptions
-from tmpl_glance_store import formats
 from tmpl_glance_store import objects
-from tmpl_glance_store import opts
-from tmpl_glance_store import peer
 from tmpl_glance_store import recovery
 from tmpl_glance_store.catalog import catalog as catalog_domain
+from tmpl_glance_store.disk_images import formats
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import reader
 from tmpl_glance_store.localstore import staging
 from tmpl_glance_store.localstore import store as local_store
+from tmpl_glance_store.options import store as opts
 from tmpl_glance_store.placement import contract as placement
+from tmpl_glance_store.remote import templates as peer
 
 LOG = logging.getLogger(__name__)
 
 #: The steps of an upload and of a removal, after each of which a crash leaves
 #: something else; the crash tests kill the process at every one.
-ADD_STEPS = ('staged', 'hashed', 'sealed', 'moved', 'intended', 'placed',
-             'bound')
-REMOVE_STEPS = ('unbound', 'withdrawn', 'copy forgotten',
-                'template forgotten')
+ADD_STEPS = (
+    'staged',
+    'hashed',
+    'sealed',
+    'moved',
+    'intended',
+    'placed',
+    'bound',
+)
+REMOVE_STEPS = ('unbound', 'withdrawn', 'copy forgotten', 'template forgotten')
 
 _LOCK_WAIT = 60  # seconds; a lock is held while a catalog is written
 
@@ -56,13 +63,16 @@ class Repository:
     :param on_step: called with the name of each step when it is done
     """
 
-    def __init__(self, *, options: opts.Options,
-                 catalog: catalog_domain.Catalog,
-                 store: local_store.LocalStore,
-                 peers: peer.RemoteTemplates,
-                 make_policy: Callable[[list[objects.Location]],
-                                       placement.Policy],
-                 on_step: Callable[[str], None] = lambda step: None) -> None:
+    def __init__(
+        self,
+        *,
+        options: opts.Options,
+        catalog: catalog_domain.Catalog,
+        store: local_store.LocalStore,
+        peers: peer.RemoteTemplates,
+        make_policy: Callable[[list[objects.Location]], placement.Policy],
+        on_step: Callable[[str], None] = lambda step: None,
+    ) -> None:
         self._options = options
         self._catalog = catalog
         self._make_policy = make_policy
@@ -72,8 +82,9 @@ class Repository:
         self.recovery = recovery.Recovery(catalog, on_step)
         self._opened: set[str] = set()
         self._known: dict[str, objects.Image] = {}
-        self._layout: tuple[list[objects.Location],
-                            placement.Policy] | None = None
+        self._layout: (
+            tuple[list[objects.Location], placement.Policy] | None
+        ) = None
 
     @property
     def catalog(self) -> catalog_domain.Catalog:
@@ -91,14 +102,19 @@ class Repository:
         if known is None:
             known = self._catalog.locations()
         self.store.attach(known)
-        new = [location for location in self.store.locations
-               if location.record.id not in self._opened]
+        new = [
+            location
+            for location in self.store.locations
+            if location.record.id not in self._opened
+        ]
         for location in new:
             self._register(location, known)
             self.recovery.recover(location)
         if new:
-            self._known = {image.image_id.lower(): image
-                           for image in self._catalog.images()}
+            self._known = {
+                image.image_id.lower(): image
+                for image in self._catalog.images()
+            }
             self.recovery.forget_deleted()
             self._opened.update(location.record.id for location in new)
         return bool(new)
@@ -125,8 +141,7 @@ class Repository:
         """Return the placement policy over the cluster's locations now."""
         return self.policy_of(self._catalog.locations())
 
-    def policy_of(self, locations: list[objects.Location]
-                  ) -> placement.Policy:
+    def policy_of(self, locations: list[objects.Location]) -> placement.Policy:
         """Return the placement policy over *locations*."""
         if self._layout is None or self._layout[0] != locations:
             self._layout = locations, self._make_policy(locations)
@@ -134,9 +149,14 @@ class Repository:
 
     # Upload
 
-    def add(self, image_id: str, chunks: Iterable[bytes], size: int,
-            hashing_algo: str,
-            verify: Callable[[bytes], object] | None = None) -> Added:
+    def add(
+        self,
+        image_id: str,
+        chunks: Iterable[bytes],
+        size: int,
+        hashing_algo: str,
+        verify: Callable[[bytes], object] | None = None,
+    ) -> Added:
         """Store the stream *chunks*, and bind *image_id* to it.
 
         When it returns, a proven copy is on stable storage. When it raises,
@@ -155,14 +175,19 @@ class Repository:
         with self.store.stage(size) as staged:
             self._step('staged')
             consumers = [staged.write, *([verify] if verify else [])]
-            found = digests.ingest(digests.checked(chunks, size),
-                                   hashing_algo, consumers,
-                                   self._options.write_timeout)
+            found = digests.ingest(
+                digests.checked(chunks, size),
+                hashing_algo,
+                consumers,
+                self._options.write_timeout,
+            )
             self._step('hashed')
-            template = _template(found, hashing_algo,
-                                 formats.detect(staged.head(formats.HEAD)))
-            image = objects.Image(image_id, template.digest,
-                                  secrets.token_hex(16), time.time())
+            template = _template(
+                found, hashing_algo, formats.detect(staged.head(formats.HEAD))
+            )
+            image = objects.Image(
+                image_id, template.digest, secrets.token_hex(16), time.time()
+            )
             self._keep(staged, template, found.pieces, image)
         self._step('bound')
         self._require_copies(image)
@@ -184,7 +209,8 @@ class Repository:
                 f'image {image.image_id}: not {wanted} nodes held a copy '
                 f'after {self._options.write_timeout} s '
                 f'(tmpl_store_min_copies, tmpl_store_write_timeout); are '
-                f'their agents running?')
+                f'their agents running?'
+            )
         except BaseException:
             self.remove(image.image_id, image.digest, image.token)
             raise
@@ -202,14 +228,19 @@ class Repository:
     def _check_new(self, image_id: str) -> None:
         if not objects.IMAGE_ID.fullmatch(image_id.lower()):
             raise exceptions.Invalid(
-                f'image id {image_id!r} must match '
-                f'{objects.IMAGE_ID.pattern}')
+                f'image id {image_id!r} must match {objects.IMAGE_ID.pattern}'
+            )
         with contextlib.suppress(exceptions.NotFound):
             self._catalog.image(image_id)
             raise exceptions.Duplicate(f'image {image_id} is stored already')
 
-    def _keep(self, staged: staging.Staged, template: objects.Template,
-              pieces: bytes, image: objects.Image) -> None:
+    def _keep(
+        self,
+        staged: staging.Staged,
+        template: objects.Template,
+        pieces: bytes,
+        image: objects.Image,
+    ) -> None:
         """Bind *image* to a copy that is here, else to the staged one."""
         if self._bind_to_existing(image, template):
             return
@@ -222,8 +253,9 @@ class Repository:
                 if self._place(moved, target, template, image):
                     return
 
-    def _bind_to_existing(self, image: objects.Image,
-                          template: objects.Template) -> bool:
+    def _bind_to_existing(
+        self, image: objects.Image, template: objects.Template
+    ) -> bool:
         """Bind to a copy that this host has already; False if it has none."""
         for location in self.store.locations:
             try:
@@ -237,8 +269,13 @@ class Repository:
                 return True
         return False
 
-    def _place(self, staged: staging.Staged, target: local.LocalLocation,
-               template: objects.Template, image: objects.Image) -> bool:
+    def _place(
+        self,
+        staged: staging.Staged,
+        target: local.LocalLocation,
+        template: objects.Template,
+        image: objects.Image,
+    ) -> bool:
         """Make the copy visible and bind it; False if another was faster."""
         self._catalog.intend(template.digest, target.record.id)
         self._step('intended')
@@ -249,42 +286,58 @@ class Repository:
             self._bind(image, template, target)
         except BaseException:
             # What cannot be undone now, the next start undoes.
-            with contextlib.suppress(exceptions.Unavailable, OSError,
-                                     exceptions.WriteDenied):
+            with contextlib.suppress(
+                exceptions.Unavailable, OSError, exceptions.WriteDenied
+            ):
                 self._unplace(staged, target, template)
             raise
         return True
 
-    def _unplace(self, staged: staging.Staged, target: local.LocalLocation,
-                 template: objects.Template) -> None:
+    def _unplace(
+        self,
+        staged: staging.Staged,
+        target: local.LocalLocation,
+        template: objects.Template,
+    ) -> None:
         """Undo what a failed upload has done, its lock still held."""
         if staged.placed:
             self.recovery.decide(template, target, promised=False)
         else:
-            self._catalog.drop_copy(template.digest, target.record.id,
-                                    lambda: target.holds(template.digest))
+            self._catalog.drop_copy(
+                template.digest,
+                target.record.id,
+                lambda: target.holds(template.digest),
+            )
 
-    def _bind(self, image: objects.Image, template: objects.Template,
-              location: local.LocalLocation) -> None:
+    def _bind(
+        self,
+        image: objects.Image,
+        template: objects.Template,
+        location: local.LocalLocation,
+    ) -> None:
         try:
             self._catalog.bind(image, template, location.record.id)
         except BaseException:
             # The commit may have gone through, and only its answer be lost.
-            with contextlib.suppress(exceptions.NotFound,
-                                     exceptions.Unavailable):
+            with contextlib.suppress(
+                exceptions.NotFound, exceptions.Unavailable
+            ):
                 self._catalog.unbind(image)
             raise
 
-    def _target(self, staged: staging.Staged,
-                template: objects.Template) -> local.LocalLocation:
+    def _target(
+        self, staged: staging.Staged, template: objects.Template
+    ) -> local.LocalLocation:
         """Return this host's location for a template.
 
         Its target if the host has one; else the copy stays where it is,
         until the nodes that should have it have fetched it.
         """
         policy = self.policy()
-        wanted = policy.targets(template.position, self.store.usable(
-            template.size, staged.directory))
+        wanted = policy.targets(
+            template.position,
+            self.store.usable(template.size, staged.directory),
+        )
         for record in wanted:
             location = self.store.get(record.id)
             if location is not None:
@@ -295,15 +348,18 @@ class Repository:
             raise exceptions.WriteDenied(
                 f'placement {self._options.placement!r} finds no active '
                 f'location in the cluster; hash_range needs one of tier ssd '
-                f'(tmpl_store_locations, tmpl_store_placement)')
+                f'(tmpl_store_locations, tmpl_store_placement)'
+            )
         raise self.store.nowhere(template.size)
 
     @contextlib.contextmanager
-    def _moved(self, staged: staging.Staged, target: local.LocalLocation,
-               digest: str) -> Iterator[staging.Staged]:
+    def _moved(
+        self, staged: staging.Staged, target: local.LocalLocation, digest: str
+    ) -> Iterator[staging.Staged]:
         """Give *staged* as it is in the location *target*."""
-        if (staged.paths.root == target.paths.root
-                or staged.move_by_rename(target.paths)):
+        if staged.paths.root == target.paths.root or staged.move_by_rename(
+            target.paths
+        ):
             yield staged
             return
         with target.stage() as moved:
@@ -312,9 +368,15 @@ class Repository:
 
     # Download
 
-    def read(self, image_id: str, digest: str, token: str, offset: int,
-             length: int | None, chunk_size: int
-             ) -> reader.ChunkedFile | peer.RemoteFile:
+    def read(
+        self,
+        image_id: str,
+        digest: str,
+        token: str,
+        offset: int,
+        length: int | None,
+        chunk_size: int,
+    ) -> reader.ChunkedFile | peer.RemoteFile:
         """Return the bytes of an image from *offset* on, closable.
 
         Its ``size`` is that of the whole image. A copy on this host is read
@@ -331,27 +393,45 @@ class Repository:
             location = attempt(digest)
             if location is not None:
                 with contextlib.suppress(OSError):  # it has just gone
-                    return reader.ChunkedFile(location.paths.image(digest),
-                                              offset, chunk_size, length)
-        return self._read_remote(image_id, digest, offset, length,
-                                 chunk_size)
+                    return reader.ChunkedFile(
+                        location.paths.image(digest),
+                        offset,
+                        chunk_size,
+                        length,
+                    )
+        return self._read_remote(image_id, digest, offset, length, chunk_size)
 
     def _find_again(self, digest: str) -> local.LocalLocation | None:
         self.open()  # a disk may have been mounted meanwhile
         return self.store.find(digest)
 
-    def _read_remote(self, image_id: str, digest: str, offset: int,
-                     length: int | None, chunk_size: int) -> peer.RemoteFile:
+    def _read_remote(
+        self,
+        image_id: str,
+        digest: str,
+        offset: int,
+        length: int | None,
+        chunk_size: int,
+    ) -> peer.RemoteFile:
         record = self._catalog.template(digest)
         holders = self._catalog.holders(digest)
         if record is None or not holders:
-            raise exceptions.Unavailable('; '.join((
-                f'no copy of image {image_id} can be read now',
-                *self.store.problems())))
+            raise exceptions.Unavailable(
+                '; '.join(
+                    (
+                        f'no copy of image {image_id} can be read now',
+                        *self.store.problems(),
+                    )
+                )
+            )
         random.shuffle(holders)
-        return self.peers.open(record.template,
-                               [holder.api for holder in holders],
-                               offset, length, chunk_size)
+        return self.peers.open(
+            record.template,
+            [holder.api for holder in holders],
+            offset,
+            length,
+            chunk_size,
+        )
 
     def size(self, image_id: str, digest: str, token: str) -> int:
         """Return the size of an image in bytes.
@@ -365,11 +445,11 @@ class Repository:
         record = self._catalog.template(digest)
         if record is None:
             raise exceptions.Unavailable(
-                f'the catalog has lost template {digest}')
+                f'the catalog has lost template {digest}'
+            )
         return record.template.size
 
-    def _bound(self, image_id: str, digest: str,
-               token: str) -> objects.Image:
+    def _bound(self, image_id: str, digest: str, token: str) -> objects.Image:
         try:
             image = self._catalog.image(image_id)
             self._known[image_id] = image
@@ -395,8 +475,11 @@ class Repository:
         :raises WriteDenied: if the copy cannot be removed; nothing changed
         """
         image = self._bound(image_id, digest, token)
-        holders = [location for location in self.store.locations
-                   if location.holds(digest)]
+        holders = [
+            location
+            for location in self.store.locations
+            if location.holds(digest)
+        ]
         for location in holders:
             with contextlib.suppress(exceptions.NoSpace):
                 location.probe()
@@ -408,40 +491,55 @@ class Repository:
             self._catalog.forget_template(digest)
             self._step('template forgotten')
 
-    def _collect(self, image: objects.Image,
-                 location: local.LocalLocation) -> None:
+    def _collect(
+        self, image: objects.Image, location: local.LocalLocation
+    ) -> None:
         record = self._catalog.template(image.digest)
         try:
             self.recovery.collect(image.digest, location)
         except exceptions.WriteDenied:
             if record is not None:  # nothing is removed: bind it again
-                self._catalog.bind(image, record.template,
-                                   location.record.id)
+                self._catalog.bind(image, record.template, location.record.id)
             raise
 
     # Start
 
-    def _register(self, location: local.LocalLocation,
-                  known: list[objects.Location]) -> None:
+    def _register(
+        self, location: local.LocalLocation, known: list[objects.Location]
+    ) -> None:
         """Record a location; another one that was at its path is lost."""
         self._catalog.put_location(location.record)
         for each in known:
-            if (each.node == location.record.node
-                    and each.path == location.record.path
-                    and each.id != location.record.id
-                    and each.state != objects.LOST):
-                LOG.warning('Location %s at %s was replaced by %s', each.id,
-                            each.path, location.record.id)
+            if (
+                each.node == location.record.node
+                and each.path == location.record.path
+                and each.id != location.record.id
+                and each.state != objects.LOST
+            ):
+                LOG.warning(
+                    'Location %s at %s was replaced by %s',
+                    each.id,
+                    each.path,
+                    location.record.id,
+                )
                 self._catalog.put_location(
-                    dataclasses.replace(each, state=objects.LOST))
+                    dataclasses.replace(each, state=objects.LOST)
+                )
                 for digest in self._catalog.copies_in(each.id):
                     self._catalog.forget_copy(digest, each.id)
 
 
-def _template(found: digests.Digests, hashing_algo: str,
-              image_format: str | None) -> objects.Template:
+def _template(
+    found: digests.Digests, hashing_algo: str, image_format: str | None
+) -> objects.Template:
     return objects.Template(
-        digest=found.digest, size=found.size, position=found.position,
-        checksum=found.checksum, hashing_algo=hashing_algo,
-        multihash=found.multihash, piece_size=found.piece_size,
-        created_at=time.time(), format=image_format)
+        digest=found.digest,
+        size=found.size,
+        position=found.position,
+        checksum=found.checksum,
+        hashing_algo=hashing_algo,
+        multihash=found.multihash,
+        piece_size=found.piece_size,
+        created_at=time.time(),
+        format=image_format,
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mutual TLS with the cluster's CA: every node proves itself to every other.
 
 One certificate serves a node as server and as client. The files are read
@@ -13,8 +14,11 @@ from tmpl_glance_store import exceptions
 
 LOG = logging.getLogger(__name__)
 
-OPTIONS = ('tmpl_store_tls_ca', 'tmpl_store_tls_certificate',
-           'tmpl_store_tls_key')
+OPTIONS = (
+    'tmpl_store_tls_ca',
+    'tmpl_store_tls_certificate',
+    'tmpl_store_tls_key',
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,8 +30,9 @@ class Files:
     key: str
 
     @classmethod
-    def read(cls, ca: str | None, certificate: str | None,
-             key: str | None) -> 'Files | None':
+    def read(
+        cls, ca: str | None, certificate: str | None, key: str | None
+    ) -> 'Files | None':
         """Return the values of the three options, None if none is set.
 
         :raises BadConfiguration: if only some are set
@@ -40,7 +45,8 @@ class Files:
             return None
         raise exceptions.BadConfiguration(
             f'{", ".join(missing)}: not set; mutual TLS needs all of '
-            f'{", ".join(OPTIONS)}')
+            f'{", ".join(OPTIONS)}'
+        )
 
 
 class Context:
@@ -53,8 +59,9 @@ class Context:
     :raises BadConfiguration: if the files cannot be used
     """
 
-    def __init__(self, files: Files, purpose: int, *,
-                 verify_host: bool = True) -> None:
+    def __init__(
+        self, files: Files, purpose: int, *, verify_host: bool = True
+    ) -> None:
         self._files = files
         self._purpose = purpose
         self._verify_host = verify_host
@@ -79,12 +86,14 @@ class Context:
     def _look(self) -> list[tuple[int, int, int]]:
         """Return what changes when a file does."""
         try:
-            stats = [os.stat(path)
-                     for path in dataclasses.astuple(self._files)]
+            stats = [
+                os.stat(path) for path in dataclasses.astuple(self._files)
+            ]
         except OSError:
             return []
-        return [(each.st_ino, each.st_size, each.st_mtime_ns)
-                for each in stats]
+        return [
+            (each.st_ino, each.st_size, each.st_mtime_ns) for each in stats
+        ]
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(self._purpose)
@@ -105,7 +114,8 @@ class Context:
         except (OSError, ValueError) as exc:
             raise exceptions.BadConfiguration(
                 f'{", ".join(OPTIONS)}: {files.ca}, {files.certificate} and '
-                f'{files.key} cannot be used: {exc}') from exc
+                f'{files.key} cannot be used: {exc}'
+            ) from exc
         return context
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The release of this package."""
 
 from pbr import version

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Show, on one machine, that templates land where their hash says.
 
 First one node: the real Glance API with the store over several SSD locations,
@@ -29,8 +30,9 @@ from tools import three_nodes
 END_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
-def run(steps: dict[str, Callable[[], None]],
-        screen: terminal.Terminal) -> None:
+def run(
+    steps: dict[str, Callable[[], None]], screen: terminal.Terminal
+) -> None:
     """Go through all the steps.
 
     :raises StepFailed: and other errors, if one does not hold
@@ -40,15 +42,18 @@ def run(steps: dict[str, Callable[[], None]],
             step()
 
 
-def keep(shown: cloud.Cloud, scene: stage.Stage,
-         screen: terminal.Terminal) -> None:
+def keep(
+    shown: cloud.Cloud, scene: stage.Stage, screen: terminal.Terminal
+) -> None:
     """Leave Glance up until Ctrl-C, and say how to use it."""
     screen.title('Glance stays up. In another terminal:')
     for name, value in shown.client_environment().items():
         screen.say(f'export {name}={value}')
     screen.say(f'export PATH={pathlib.Path(sys.executable).parent}:$PATH')
-    screen.say(f'openstack image create --progress --disk-format qcow2 '
-               f'--file {scene.template.path} my-template')
+    screen.say(
+        f'openstack image create --progress --disk-format qcow2 '
+        f'--file {scene.template.path} my-template'
+    )
     screen.title('Ctrl-C ends it and removes everything.')
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
@@ -75,23 +80,40 @@ def main() -> int:
         signal.signal(each, interrupt)
     screen = terminal.Terminal()
     if os.environ.get('CATALOG', '') not in ('', *three_nodes.CATALOGS):
-        screen.title(f'CATALOG is {os.environ["CATALOG"]!r}; use '
-                     f'{" or ".join(three_nodes.CATALOGS)}.')
+        screen.title(
+            f'CATALOG is {os.environ["CATALOG"]!r}; use '
+            f'{" or ".join(three_nodes.CATALOGS)}.'
+        )
         return 2
     # /var/tmp is on a disk where /tmp may be a small one in memory.
-    with (tempfile.TemporaryDirectory(
-            prefix='tmpl-demo-', dir=os.environ.get('TMPDIR') or '/var/tmp')
-            as scratch, contextlib.ExitStack() as cleanup):
+    with (
+        tempfile.TemporaryDirectory(
+            prefix='tmpl-demo-', dir=os.environ.get('TMPDIR') or '/var/tmp'
+        ) as scratch,
+        contextlib.ExitStack() as cleanup,
+    ):
         scene = stage.Stage(pathlib.Path(scratch), screen)
         first = one_node.OneNode(scene)
         glance = first.cloud.server
         cleanup.callback(glance.kill)
-        clusters = [cleanup.enter_context(three_nodes.ThreeNodes(
-            scene, scene.scratch / tier, tier)) for tier in ('ssd', 'hdd')]
+        clusters = [
+            cleanup.enter_context(
+                three_nodes.ThreeNodes(scene, scene.scratch / tier, tier)
+            )
+            for tier in ('ssd', 'hdd')
+        ]
         try:
-            run({'Make a template: GPT, ext4, real files':
-                 scene.make_template, **first.steps(),
-                 **clusters[0].steps(), **clusters[1].steps()}, screen)
+            run(
+                {
+                    'Make a template: GPT, ext4, real files': (
+                        scene.make_template
+                    ),
+                    **first.steps(),
+                    **clusters[0].steps(),
+                    **clusters[1].steps(),
+                },
+                screen,
+            )
             if os.environ.get('KEEP', '0') not in ('', '0'):
                 keep(first.cloud, scene, screen)
             else:

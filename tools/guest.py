@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A guest small enough to boot anywhere: made, and booted until it speaks.
 
 The kernel, busybox and the boot loader are Debian's own packages. Neither root
@@ -20,8 +21,14 @@ MIB = 1 << 20
 
 #: Packages that only depend on the newest kernel: Debian's, and Ubuntu's.
 _KERNELS = 'linux-image-cloud-amd64', 'linux-image-virtual'
-_MODULES = ('virtio_ring', 'virtio', 'virtio_pci_legacy_dev',
-            'virtio_pci_modern_dev', 'virtio_pci', 'virtio_blk')
+_MODULES = (
+    'virtio_ring',
+    'virtio',
+    'virtio_pci_legacy_dev',
+    'virtio_pci_modern_dev',
+    'virtio_pci',
+    'virtio_blk',
+)
 _BUSYBOX = pathlib.Path('/bin/busybox')
 _MBR = pathlib.Path('/usr/lib/syslinux/mbr/mbr.bin')
 _PARTITION = 1 * MIB
@@ -69,8 +76,12 @@ def make_guest(directory: pathlib.Path) -> Guest:
     mark = secrets.token_hex(16)
     disk.touch()
     os.truncate(disk, 64 * MIB)
-    run('sfdisk', '--quiet', disk, stdin=(
-        f'label: dos\nstart={_PARTITION // 512}, type=e, bootable\n'))
+    run(
+        'sfdisk',
+        '--quiet',
+        disk,
+        stdin=(f'label: dos\nstart={_PARTITION // 512}, type=e, bootable\n'),
+    )
     with disk.open('r+b') as file:  # the code leaves the table as it is
         file.write(_MBR.read_bytes())
         file.seek(_MARK_AT)
@@ -79,10 +90,15 @@ def make_guest(directory: pathlib.Path) -> Guest:
     run('mkfs.vfat', f'--offset={_PARTITION // 512}', disk, str(blocks))
     run('syslinux', '--install', f'--offset={_PARTITION}', disk)
     loader = tree / 'syslinux.cfg'
-    loader.write_text('default linux\nlabel linux\n kernel linux\n initrd '
-                      'initrd\n append console=ttyS0 quiet panic=-1\n')
-    for source, name in ((kernel, 'linux'), (initramfs, 'initrd'),
-                         (loader, 'syslinux.cfg')):
+    loader.write_text(
+        'default linux\nlabel linux\n kernel linux\n initrd '
+        'initrd\n append console=ttyS0 quiet panic=-1\n'
+    )
+    for source, name in (
+        (kernel, 'linux'),
+        (initramfs, 'initrd'),
+        (loader, 'syslinux.cfg'),
+    ):
         run('mcopy', '-i', f'{disk}@@{_PARTITION}', source, f'::{name}')
     path = directory / 'guest.qcow2'
     run('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', disk, path)
@@ -91,11 +107,22 @@ def make_guest(directory: pathlib.Path) -> Guest:
     return Guest(path, mark)
 
 
-def make_overlay(base: pathlib.Path, base_format: str,
-                 overlay: pathlib.Path) -> None:
+def make_overlay(
+    base: pathlib.Path, base_format: str, overlay: pathlib.Path
+) -> None:
     """Make a linked clone, as Nova does."""
-    run('qemu-img', 'create', '-q', '-f', 'qcow2', '-F', base_format,
-        '-b', base, overlay)
+    run(
+        'qemu-img',
+        'create',
+        '-q',
+        '-f',
+        'qcow2',
+        '-F',
+        base_format,
+        '-b',
+        base,
+        overlay,
+    )
 
 
 def boot(disk: pathlib.Path, mark: str) -> Boot:
@@ -107,20 +134,40 @@ def boot(disk: pathlib.Path, mark: str) -> Boot:
     console.touch()
     start = time.monotonic()
     with subprocess.Popen(
-            # setpriv: should we be killed, it dies too.
-            ['setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64',
-             '-machine', 'pc,accel=tcg', '-m', '192', '-nodefaults',
-             '-display', 'none', '-no-reboot',
-             '-drive', f'file={disk},format=qcow2,if=virtio',
-             '-serial', f'file:{console}'], stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL) as process:
+        # setpriv: should we be killed, it dies too.
+        [
+            'setpriv',
+            '--pdeathsig',
+            'KILL',
+            'qemu-system-x86_64',
+            '-machine',
+            'pc,accel=tcg',
+            '-m',
+            '192',
+            '-nodefaults',
+            '-display',
+            'none',
+            '-no-reboot',
+            '-drive',
+            f'file={disk},format=qcow2,if=virtio',
+            '-serial',
+            f'file:{console}',
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    ) as process:
         try:
             while f'guest-is-up: {mark}' not in console.read_text(
-                    errors='replace'):
-                if (process.poll() is not None
-                        or time.monotonic() - start > _PATIENCE):
-                    raise TimeoutError(f'{disk} has not come up: '
-                                       f'{console.read_text()[-2000:]}')
+                errors='replace'
+            ):
+                if (
+                    process.poll() is not None
+                    or time.monotonic() - start > _PATIENCE
+                ):
+                    raise TimeoutError(
+                        f'{disk} has not come up: '
+                        f'{console.read_text()[-2000:]}'
+                    )
                 time.sleep(0.02)
             seconds = time.monotonic() - start
             process.wait(_PATIENCE)
@@ -136,28 +183,49 @@ def _kernel(tree: pathlib.Path) -> tuple[pathlib.Path, list[pathlib.Path]]:
     """
     packages = tree / 'packages'
     packages.mkdir(parents=True)
-    name = next((found for each in _KERNELS if (found := re.search(
-        r'Depends: (linux-image-\S+)', _depends(each)))), None)
+    name = next(
+        (
+            found
+            for each in _KERNELS
+            if (
+                found := re.search(
+                    r'Depends: (linux-image-\S+)', _depends(each)
+                )
+            )
+        ),
+        None,
+    )
     if name is None:
         raise FileNotFoundError(
-            f'apt knows none of {", ".join(_KERNELS)}: run apt-get update')
-    subprocess.run(['apt-get', '-qq', 'download', name[1]], cwd=packages,
-                   check=True, stdout=subprocess.PIPE,
-                   stderr=subprocess.STDOUT, text=True)
-    package, = packages.glob('*.deb')
+            f'apt knows none of {", ".join(_KERNELS)}: run apt-get update'
+        )
+    subprocess.run(
+        ['apt-get', '-qq', 'download', name[1]],
+        cwd=packages,
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    (package,) = packages.glob('*.deb')
     run('dpkg-deb', '-x', package, packages)
-    kernel, = (packages / 'boot').glob('vmlinuz-*')
+    (kernel,) = (packages / 'boot').glob('vmlinuz-*')
     modules = [next(packages.rglob(f'{each}.ko')) for each in _MODULES]
     return kernel, modules
 
 
 def _depends(package: str) -> str:
-    return subprocess.run(['apt-cache', 'depends', package], text=True,
-                          check=False, capture_output=True).stdout
+    return subprocess.run(
+        ['apt-cache', 'depends', package],
+        text=True,
+        check=False,
+        capture_output=True,
+    ).stdout
 
 
-def _initramfs(tree: pathlib.Path,
-               modules: list[pathlib.Path]) -> pathlib.Path:
+def _initramfs(
+    tree: pathlib.Path, modules: list[pathlib.Path]
+) -> pathlib.Path:
     root = tree / 'root'
     (root / 'bin').mkdir(parents=True)
     (root / 'dev').mkdir()
@@ -165,15 +233,25 @@ def _initramfs(tree: pathlib.Path,
     for module in modules:
         shutil.copy(module, root)
     init = root / 'init'
-    init.write_text(_INIT % {'modules': ' '.join(_MODULES),
-                             'sector': _MARK_AT // 512,
-                             'next': _MARK_AT // 512 + 1})
+    init.write_text(
+        _INIT
+        % {
+            'modules': ' '.join(_MODULES),
+            'sector': _MARK_AT // 512,
+            'next': _MARK_AT // 512 + 1,
+        }
+    )
     init.chmod(0o755)
-    names = '\n'.join(str(each.relative_to(root))
-                      for each in sorted(root.rglob('*')))
-    archive = subprocess.run(['cpio', '--quiet', '-o', '-H', 'newc'],
-                             cwd=root, input=names.encode(), check=True,
-                             capture_output=True).stdout
+    names = '\n'.join(
+        str(each.relative_to(root)) for each in sorted(root.rglob('*'))
+    )
+    archive = subprocess.run(
+        ['cpio', '--quiet', '-o', '-H', 'newc'],
+        cwd=root,
+        input=names.encode(),
+        check=True,
+        capture_output=True,
+    ).stdout
     path = tree / 'initrd'
     path.write_bytes(gzip.compress(archive, 1))
     return path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The hash ranges of a cluster as a table that fits on a screen."""
 
 import collections
@@ -38,11 +39,15 @@ def render(ranges: Iterable[Range], position: int) -> Iterator[str]:
     for path, location in sorted(locations.items()):
         share = points[path] / objects.SPACE
         arrow = '->' if location is owner[2] else '  '
-        yield (f'{arrow} {_name(path):<9}{location.weight:>5.0f} GiB'
-               f'{share:>8.1%}{counts[path]:>8}  '
-               f'{"#" * round(share * _BAR)}')
-    yield (f'-> {_name(owner[2].path)} owns {owner[0]:016x} to '
-           f'{owner[1]:016x}, which holds it')
+        yield (
+            f'{arrow} {_name(path):<9}{location.weight:>5.0f} GiB'
+            f'{share:>8.1%}{counts[path]:>8}  '
+            f'{"#" * round(share * _BAR)}'
+        )
+    yield (
+        f'-> {_name(owner[2].path)} owns {owner[0]:016x} to '
+        f'{owner[1]:016x}, which holds it'
+    )
 
 
 def _name(path: str) -> str:

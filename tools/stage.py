@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all parts of the demo share: a directory, a screen, a template."""
 
 import hashlib
@@ -6,7 +7,7 @@ import re
 import shutil
 from collections.abc import Mapping
 
-from tests.functional import glance
+from harness import glance
 from tools import template_image
 from tools import terminal
 
@@ -33,28 +34,33 @@ class Stage:
     :param scratch: directory for everything
     """
 
-    def __init__(self, scratch: pathlib.Path,
-                 screen: terminal.Terminal) -> None:
+    def __init__(
+        self, scratch: pathlib.Path, screen: terminal.Terminal
+    ) -> None:
         self.scratch = scratch
         self.screen, self.say = screen, screen.say
 
     def make_template(self) -> None:
         """Make :attr:`template`, whose bytes hash to :attr:`sha256`."""
-        check(shutil.disk_usage(self.scratch).free > ROOM,
-              f'{self.scratch} has no {ROOM // MIB} MiB free; '
-              f'set TMPDIR to a directory that has')
+        check(
+            shutil.disk_usage(self.scratch).free > ROOM,
+            f'{self.scratch} has no {ROOM // MIB} MiB free; '
+            f'set TMPDIR to a directory that has',
+        )
         self.template = template_image.make_template(self.scratch, DATA_SIZE)
         self.sha256 = sha256(self.template.path)
-        self.say(f'{self.template.path.name}: {mib(self.template.size)} '
-                 f'of qcow2 with {self.template.files} files, a disk of '
-                 f'{mib(self.template.virtual_size)}')
+        self.say(
+            f'{self.template.path.name}: {mib(self.template.size)} '
+            f'of qcow2 with {self.template.files} files, a disk of '
+            f'{mib(self.template.virtual_size)}'
+        )
 
-    def run(self, environment: Mapping[str, str], name: str,
-            *arguments: str) -> str:
+    def run(
+        self, environment: Mapping[str, str], name: str, *arguments: str
+    ) -> str:
         """Show a command, run it, and return what it prints."""
         self.screen.command(name, *map(self.short, arguments))
-        return self.screen.run([glance.program(name), *arguments],
-                               environment)
+        return self.screen.run([glance.program(name), *arguments], environment)
 
     def short(self, text: str) -> str:
         """Return *text* without the scratch directory and long hashes."""

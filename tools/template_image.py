@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Make a template like the real ones: a partitioned disk, in qcow2.
 
 Neither root nor a loop device is needed: sfdisk and mkfs.ext4 write into a
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from tests.functional.glance import program
+from harness.glance import program
 
 MIB = 1 << 20
 
@@ -56,8 +57,19 @@ def make_template(directory: pathlib.Path, data_size: int) -> TemplateImage:
     os.truncate(disk, virtual_size)
     run('sfdisk', '--quiet', disk, stdin=_PARTITION_TABLE)
     root = _partitions(disk)[-1]
-    run('mkfs.ext4', '-q', '-F', '-L', 'root', '-d', tree,
-        '-E', f'offset={root["start"]}', disk, f'{root["size"] >> 10}k')
+    run(
+        'mkfs.ext4',
+        '-q',
+        '-F',
+        '-L',
+        'root',
+        '-d',
+        tree,
+        '-E',
+        f'offset={root["start"]}',
+        disk,
+        f'{root["size"] >> 10}k',
+    )
     shutil.rmtree(tree)
     path = directory / 'template.qcow2'
     run('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', disk, path)
@@ -78,27 +90,41 @@ def check_disk(disk: pathlib.Path, root_offset: int) -> str:
 
 def backing_chain(disk: pathlib.Path) -> list[str]:
     """Return the files that a qcow2 disk consists of, the disk first."""
-    return [each['filename'] for each in json.loads(run(
-        'qemu-img', 'info', '--backing-chain', '--output=json', disk))]
+    return [
+        each['filename']
+        for each in json.loads(
+            run('qemu-img', 'info', '--backing-chain', '--output=json', disk)
+        )
+    ]
 
 
-def run(name: str, *arguments: str | os.PathLike[str],
-        stdin: str | None = None) -> str:
+def run(
+    name: str, *arguments: str | os.PathLike[str], stdin: str | None = None
+) -> str:
     """Return what the program *name* prints.
 
     :raises subprocess.CalledProcessError: if it fails
     """
     return subprocess.run(
-        [program(name), *arguments], input=stdin, text=True, check=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+        [program(name), *arguments],
+        input=stdin,
+        text=True,
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ).stdout
 
 
 def _partitions(disk: pathlib.Path) -> list[dict[str, int]]:
     """Return start and size in bytes of each partition of *disk*."""
     table = json.loads(run('sfdisk', '--json', disk))['partitiontable']
-    return [{name: partition[name] * table['sectorsize']
-             for name in ('start', 'size')}
-            for partition in table['partitions']]
+    return [
+        {
+            name: partition[name] * table['sectorsize']
+            for name in ('start', 'size')
+        }
+        for partition in table['partitions']
+    ]
 
 
 def _copy_files(tree: pathlib.Path, data_size: int) -> int:
@@ -126,5 +152,8 @@ def _own_files() -> Iterator[pathlib.Path]:
 
 def _suits(path: pathlib.Path) -> bool:
     status = path.lstat()
-    return (stat.S_ISREG(status.st_mode) and status.st_size in _FILE_SIZES
-            and os.access(path, os.R_OK))
+    return (
+        stat.S_ISREG(status.st_mode)
+        and status.st_size in _FILE_SIZES
+        and os.access(path, os.R_OK)
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a demo shows: numbered steps with their times, on any terminal."""
 
 import contextlib
@@ -68,8 +69,12 @@ class Terminal:
             nonlocal shown
             if self._tty:
                 up = f'\x1b[{len(shown)}A' if shown else ''
-                print(up + ''.join(f'\r\x1b[K{_INDENT}{line}\n'
-                                   for line in lines), end='', flush=True)
+                print(
+                    up
+                    + ''.join(f'\r\x1b[K{_INDENT}{line}\n' for line in lines),
+                    end='',
+                    flush=True,
+                )
             shown = lines
 
         yield show
@@ -93,8 +98,13 @@ class Terminal:
         :raises subprocess.CalledProcessError: if it fails
         """
         ours, theirs = pty.openpty()
-        process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL,
-                                   stdout=theirs, stderr=theirs)
+        process = subprocess.Popen(
+            argv,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+        )
         try:
             os.close(theirs)
             output = self._show_bar(ours)

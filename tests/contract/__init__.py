@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Suites that every implementation of a contract must pass."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one suite that every driver of the key-value contract must pass.
 
 A driver's tests inherit :class:`KeyValueContract` and give it the fixture
@@ -42,12 +43,14 @@ def settle(watch: Watch) -> None:
     assert any(not watch.wait(0.1) for _ in range(100)), 'never quiet'
 
 
-def followed(watch: Watch, store: KeyValue, root: str,
-             known: dict[str, bytes]) -> dict[str, bytes]:
+def followed(
+    watch: Watch, store: KeyValue, root: str, known: dict[str, bytes]
+) -> dict[str, bytes]:
     """Return what *known* becomes by the changes that a watch gives.
 
     They come a moment after the writes: takes them until they fit.
     """
+
     def listed() -> dict[str, bytes]:
         return {each.key: each.value for each in store.list(root)}
 
@@ -137,8 +140,9 @@ class KeyValueContract:
         assert (entry.key, entry.value) == (root + 'a', b'1')
         assert entry == store.get(root + 'a') == other.list(root)[0]
 
-    @pytest.mark.parametrize('value', [
-        b'', b'\0', bytes(range(256)), 'ä'.encode(), b'x' * 200_000])
+    @pytest.mark.parametrize(
+        'value', [b'', b'\0', bytes(range(256)), 'ä'.encode(), b'x' * 200_000]
+    )
     def test_a_value_is_any_bytes(self, store, root, value):
         store.commit([], [Put(root + 'a', value)])
         assert store.get(root + 'a').value == value
@@ -162,24 +166,32 @@ class KeyValueContract:
         for name in names:
             store.commit([], [Put(root + name, b'')])
         assert [e.key for e in store.list(root)] == sorted(
-            root + name for name in names)
+            root + name for name in names
+        )
 
     def test_a_list_takes_its_prefix_literally(self, store, root):
         for name in ('a_/1', 'a_/2', 'a_', 'ab/1', 'A_/1', 'a%/1', 'a_0'):
             store.commit([], [Put(root + name, b'')])
         assert [e.key for e in store.list(root + 'a_/')] == [
-            root + 'a_/1', root + 'a_/2']
+            root + 'a_/1',
+            root + 'a_/2',
+        ]
         assert [e.key for e in store.list(root + 'a_')] == [
-            root + 'a_', root + 'a_/1', root + 'a_/2', root + 'a_0']
+            root + 'a_',
+            root + 'a_/1',
+            root + 'a_/2',
+            root + 'a_0',
+        ]
 
     def test_a_list_may_be_long(self, store, root):
         keys = [f'{root}{n:04}' for n in range(1100)]
         for at in range(0, len(keys), 100):
-            store.commit([], [Put(k, b'') for k in keys[at:at + 100]])
+            store.commit([], [Put(k, b'') for k in keys[at : at + 100]])
         assert [e.key for e in store.list(root)] == keys
 
     def test_a_closed_handle_leaves_the_data_to_others(
-            self, make_store, store, root):
+        self, make_store, store, root
+    ):
         third = make_store()
         third.commit([], [Put(root + 'a', b'1')])
         third.close()
@@ -201,23 +213,28 @@ class KeyValueContract:
         assert store.get(root + 'a') == before
 
     def test_a_key_that_was_made_again_has_a_later_revision(
-            self, store, other, root):
+        self, store, other, root
+    ):
         store.commit([], [Put(root + 'a', b'1')])
         before = store.get(root + 'a').revision
         store.commit([], [Delete(root + 'a')])
         store.commit([], [Put(root + 'a', b'1')])
         assert store.get(root + 'a').revision > before
-        assert not other.commit([Compare(root + 'a', before)],
-                                [Delete(root + 'a')])
+        assert not other.commit(
+            [Compare(root + 'a', before)], [Delete(root + 'a')]
+        )
 
     def test_a_comparison_holds_for_the_last_revision_only(
-            self, store, other, root):
+        self, store, other, root
+    ):
         store.commit([], [Put(root + 'a', b'1')])
         seen = store.get(root + 'a').revision
-        assert other.commit([Compare(root + 'a', seen)],
-                            [Put(root + 'a', b'2')])
-        assert not store.commit([Compare(root + 'a', seen)],
-                                [Put(root + 'a', b'3')])
+        assert other.commit(
+            [Compare(root + 'a', seen)], [Put(root + 'a', b'2')]
+        )
+        assert not store.commit(
+            [Compare(root + 'a', seen)], [Put(root + 'a', b'3')]
+        )
         assert store.get(root + 'a').value == b'2'
 
     def test_revision_0_means_absent(self, store, other, root):
@@ -228,17 +245,22 @@ class KeyValueContract:
         assert store.commit(*create)
 
     def test_an_absent_key_has_no_other_revision(self, store, root):
-        assert not store.commit([Compare(root + 'a', 1)],
-                                [Put(root + 'a', b'1')])
+        assert not store.commit(
+            [Compare(root + 'a', 1)], [Put(root + 'a', b'1')]
+        )
         assert store.get(root + 'a') is None
 
     def test_one_failed_comparison_prevents_all_writes(self, store, root):
         store.commit([], [Put(root + 'a', b'1')])
         seen = store.get(root + 'a').revision
         assert not store.commit(
-            [Compare(root + 'a', seen), Compare(root + 'b', 0),
-             Compare(root + 'a', seen + 1)],
-            [Put(root + 'b', b'1'), Delete(root + 'a')])
+            [
+                Compare(root + 'a', seen),
+                Compare(root + 'b', 0),
+                Compare(root + 'a', seen + 1),
+            ],
+            [Put(root + 'b', b'1'), Delete(root + 'a')],
+        )
         assert [e.key for e in store.list(root)] == [root + 'a']
 
     def test_a_transaction_puts_and_deletes_at_once(self, store, root):
@@ -246,10 +268,12 @@ class KeyValueContract:
         seen = store.get(root + 'a').revision
         assert store.commit(
             [Compare(root + 'a', seen), Compare(root + 'b', 0)],
-            [Delete(root + 'a'), Put(root + 'b', b'1'),
-             Put(root + 'c', b'2')])
+            [Delete(root + 'a'), Put(root + 'b', b'1'), Put(root + 'c', b'2')],
+        )
         assert [(e.key, e.value) for e in store.list(root)] == [
-            (root + 'b', b'1'), (root + 'c', b'2')]
+            (root + 'b', b'1'),
+            (root + 'c', b'2'),
+        ]
 
     def test_of_two_writes_of_a_key_the_last_one_counts(self, store, root):
         a, b = root + 'a', root + 'b'
@@ -275,7 +299,8 @@ class KeyValueContract:
                     seen = handle.get(root + 'n')
                     done = handle.commit(
                         [Compare(root + 'n', seen.revision)],
-                        [Put(root + 'n', b'%d' % (int(seen.value) + 1))])
+                        [Put(root + 'n', b'%d' % (int(seen.value) + 1))],
+                    )
 
         in_threads(*[lambda h=h: increment(h) for h in (store, other) * 3])
         assert store.get(root + 'n').value == b'30'
@@ -283,10 +308,14 @@ class KeyValueContract:
     def test_one_of_many_creators_wins(self, store, other, root):
         for number in range(5):
             key = f'{root}{number}'
-            won = in_threads(*[
-                lambda h=h, key=key, n=n: h.commit(
-                    [Compare(key, 0)], [Put(key, b'%d' % n)])
-                for n, h in enumerate((store, other) * 3)])
+            won = in_threads(
+                *[
+                    lambda h=h, key=key, n=n: h.commit(
+                        [Compare(key, 0)], [Put(key, b'%d' % n)]
+                    )
+                    for n, h in enumerate((store, other) * 3)
+                ]
+            )
             assert won.count(True) == 1
             assert store.get(key).value == b'%d' % won.index(True)
 
@@ -296,8 +325,9 @@ class KeyValueContract:
         def write() -> None:
             try:
                 for n in range(30):
-                    store.commit([], [Put(root + name, b'%d' % n)
-                                      for name in 'abc'])
+                    store.commit(
+                        [], [Put(root + name, b'%d' % n) for name in 'abc']
+                    )
             finally:
                 done.set()
 
@@ -308,8 +338,9 @@ class KeyValueContract:
             return seen
 
         seen = in_threads(write, read)[1]
-        assert all(len(values) in (0, 3) and len(set(values)) <= 1
-                   for values in seen)
+        assert all(
+            len(values) in (0, 3) and len(set(values)) <= 1 for values in seen
+        )
 
     def test_a_handle_works_in_a_child_after_a_fork(self, store, root):
         store.commit([], [Put(root + 'parent', b'1')])
@@ -318,8 +349,9 @@ class KeyValueContract:
             signal.alarm(PATIENCE)
             good = False
             try:
-                good = (store.get(root + 'parent') is not None
-                        and store.commit([], [Put(root + 'child', b'1')]))
+                good = store.get(root + 'parent') is not None and store.commit(
+                    [], [Put(root + 'child', b'1')]
+                )
             finally:
                 os._exit(0 if good else 1)
         # While the child is at it.
@@ -332,12 +364,18 @@ class KeyValueContract:
 
     def test_a_key_goes_when_its_lease_expires(self, store, other, root):
         lease = store.grant(TTL)
-        store.commit([], [Put(root + 'a', b'1', lease),
-                          Put(root + 'b', b'1', lease),
-                          Put(root + 'c', b'1')])
+        store.commit(
+            [],
+            [
+                Put(root + 'a', b'1', lease),
+                Put(root + 'b', b'1', lease),
+                Put(root + 'c', b'1'),
+            ],
+        )
         assert eventually(lambda: other.get(root + 'a') is None)
         assert eventually(
-            lambda: [e.key for e in store.list(root)] == [root + 'c'])
+            lambda: [e.key for e in store.list(root)] == [root + 'c']
+        )
 
     def test_an_expired_lease_stays_expired(self, store, other, root):
         lease = store.grant(TTL)
@@ -345,20 +383,23 @@ class KeyValueContract:
         assert eventually(lambda: store.get(root + 'a') is None)
         assert not other.keep_alive(lease)
         with pytest.raises(exceptions.NotFound):
-            store.commit([], [Put(root + 'b', b'1'),
-                              Put(root + 'a', b'2', lease)])
+            store.commit(
+                [], [Put(root + 'b', b'1'), Put(root + 'a', b'2', lease)]
+            )
         assert store.list(root) == []
         store.revoke(lease)
 
     def test_a_key_can_be_taken_over_when_its_lease_has_expired(
-            self, store, other, root):
+        self, store, other, root
+    ):
         store.commit([], [Put(root + 'a', b'1', store.grant(TTL))])
         take = [Compare(root + 'a', 0)], [Put(root + 'a', b'2')]
         assert eventually(lambda: other.commit(*take))
         assert store.get(root + 'a').value == b'2'
 
     def test_a_lease_that_is_kept_alive_outlives_its_time(
-            self, store, other, root):
+        self, store, other, root
+    ):
         ttl = 2
 
         def outlives() -> bool:
@@ -403,7 +444,8 @@ class KeyValueContract:
 
     @pytest.mark.parametrize('again', ['without a lease', 'another lease'])
     def test_a_key_that_was_put_again_leaves_its_lease(
-            self, store, root, again):
+        self, store, root, again
+    ):
         first = store.grant(PATIENCE)
         second = store.grant(PATIENCE) if again == 'another lease' else None
         store.commit([], [Put(root + 'a', b'1', first)])
@@ -414,20 +456,27 @@ class KeyValueContract:
     # Watches
 
     def test_a_watch_tells_of_every_change_by_another_handle(
-            self, watch, other, root):
-        for write in (Put(root + 'a', b'1'), Put(root + 'a', b'1'),
-                      Put(root + 'b', b'1'), Delete(root + 'a')):
+        self, watch, other, root
+    ):
+        for write in (
+            Put(root + 'a', b'1'),
+            Put(root + 'a', b'1'),
+            Put(root + 'b', b'1'),
+            Delete(root + 'a'),
+        ):
             other.commit([], [write])
             assert watch.wait(PATIENCE)
             settle(watch)
 
     def test_a_watch_tells_of_changes_by_its_own_handle(
-            self, watch, store, root):
+        self, watch, store, root
+    ):
         store.commit([], [Put(root + 'a', b'1')])
         assert watch.wait(PATIENCE)
 
     def test_a_watch_tells_what_happened_while_nobody_waited(
-            self, watch, other, root):
+        self, watch, other, root
+    ):
         other.commit([], [Put(root + 'a', b'1')])
         other.commit([], [Delete(root + 'a')])
         assert watch.wait(PATIENCE)
@@ -459,23 +508,32 @@ class KeyValueContract:
         assert watch.wait(PATIENCE)
 
     def test_a_new_lease_does_not_hide_an_expiry_from_a_watch(
-            self, watch, other, root):
+        self, watch, other, root
+    ):
         assert any(leased(watch, other, root + 'a') for _ in range(10))
         assert eventually(lambda: other.get(root + 'a') is None)
         other.grant(PATIENCE)
         assert watch.wait(10)
 
     def test_a_watch_that_nothing_has_happened_to_gives_no_changes(
-            self, watch):
+        self, watch
+    ):
         settle(watch)
         watch.take()
         assert watch.take() == ()
 
     def test_the_changes_of_a_watch_lead_from_one_list_to_the_next(
-            self, watch, other, root):
+        self, watch, other, root
+    ):
         lease = other.grant(PATIENCE)
-        other.commit([], [Put(root + 'a', b'1'), Put(root + 'b', b'1'),
-                          Put(root + 'leased', b'1', lease)])
+        other.commit(
+            [],
+            [
+                Put(root + 'a', b'1'),
+                Put(root + 'b', b'1'),
+                Put(root + 'leased', b'1', lease),
+            ],
+        )
         known = followed(watch, other, root, {})
         assert set(known) == {root + 'a', root + 'b', root + 'leased'}
         other.commit([], [Put(root + 'a', b'2'), Put(root + 'c', b'')])
@@ -483,7 +541,9 @@ class KeyValueContract:
         other.commit([], [Delete(root + 'd')])
         other.revoke(lease)
         assert followed(watch, other, root, known) == {
-            root + 'a': b'2', root + 'c': b''}
+            root + 'a': b'2',
+            root + 'c': b'',
+        }
 
     def test_closing_a_watch_frees_who_waits(self, watch):
         with concurrent.futures.ThreadPoolExecutor(1) as pool:

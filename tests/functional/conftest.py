@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One Glance with several backends, for all the tests that need no other."""
 
 import contextlib
@@ -8,10 +9,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
-from tests.functional import disks as mounts
-from tests.functional import glance
-from tests.functional.image_api import ImageClient
-from tests.host import Host
+from harness import disks as mounts
+from harness import glance
+from harness.host import Host
+from harness.image_api import ImageClient
 
 
 @dataclasses.dataclass
@@ -29,9 +30,11 @@ class Site:
 
     def dirty(self) -> list[str]:
         """Return the clusters of which anything is left."""
-        return [host.options.cluster
-                for host in (self.fast, self.slow, self.full)
-                if not host.is_clean()]
+        return [
+            host.options.cluster
+            for host in (self.fast, self.slow, self.full)
+            if not host.is_clean()
+        ]
 
 
 @pytest.fixture(scope='session')
@@ -39,15 +42,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Two tmpl backends, a third whose disk is full, and the file store."""
     root = tmp_path_factory.mktemp('site')
     # No disk is 95 % free: the third backend never has room.
-    hosts = {name: Host(root / name, tmpl_store_cluster=name,
-                        tmpl_store_reserve=reserve)
-             for name, reserve in (('fast', 0), ('slow', 0), ('full', 95))}
+    hosts = {
+        name: Host(
+            root / name, tmpl_store_cluster=name, tmpl_store_reserve=reserve
+        )
+        for name, reserve in (('fast', 0), ('slow', 0), ('full', 95))
+    }
     files = root / 'files'
     server = glance.GlanceServer(
-        root / 'glance', processes=2, threads=4,
+        root / 'glance',
+        processes=2,
+        threads=4,
         backends={**dict.fromkeys(hosts, 'tmpl'), 'files': 'file'},
-        sections={'files': {'filesystem_store_datadir': files},
-                  **{name: host.settings for name, host in hosts.items()}})
+        sections={
+            'files': {'filesystem_store_datadir': files},
+            **{name: host.settings for name, host in hosts.items()},
+        },
+    )
     with server:
         yield Site(server, files=files, **hosts)
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forks a process for each job, which works on a host until it is killed.
 
 ``python crash_child.py`` reads a job a line from its standard input, and
@@ -18,13 +19,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.host import Host
-from tests.host import content
+from harness.host import Host
+from harness.host import content
 from tmpl_glance_store import factory
 
 #: What changes a disk, besides the bytes of the image.
-CHANGES = frozenset(('fchmod', 'fsync', 'ftruncate', 'link', 'mkdir',
-                     'rename', 'rmdir', 'unlink'))
+CHANGES = frozenset(
+    (
+        'fchmod',
+        'fsync',
+        'ftruncate',
+        'link',
+        'mkdir',
+        'rename',
+        'rmdir',
+        'unlink',
+    )
+)
 
 
 class Changes:
@@ -56,21 +67,25 @@ class Changes:
 
 def work(job: dict[str, Any], started: int) -> int:
     """Do the job in this process; return how much it changed."""
+
     def on_step(step: str) -> None:
         if step == job.get('kill_at'):
             os.kill(os.getpid(), signal.SIGKILL)
         if step == job.get('stop_at'):
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    repo = factory.build_repository(Host.from_json(job['host']).options,
-                                    on_step)
+    repo = factory.build_repository(
+        Host.from_json(job['host']).options, on_step
+    )
     if job['act'] != 'open':
         repo.open()
     acts: dict[str, Callable[[], object]] = {
         'open': repo.open,
-        'add': lambda: repo.add(job['image_id'], chunks(job), job['size'],
-                                'sha256'),
-        'remove': lambda: repo.remove(*job['image'])}
+        'add': lambda: repo.add(
+            job['image_id'], chunks(job), job['size'], 'sha256'
+        ),
+        'remove': lambda: repo.remove(*job['image']),
+    }
     changes = Changes(job.get('kill_after', 0))
     os.write(started, b'!')
     sys.setprofile(changes)
@@ -82,7 +97,9 @@ def work(job: dict[str, Any], started: int) -> int:
 def chunks(job: dict[str, Any]) -> Any:
     """Yield the content of a job in chunks."""
     data = content(job['size'], job['seed'])
-    return (data[start:start + 65536] for start in range(0, len(data), 65536))
+    return (
+        data[start : start + 65536] for start in range(0, len(data), 65536)
+    )
 
 
 def fork(job: dict[str, Any]) -> int:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a command where every user can reach this Python and this checkout.
 
 ``unshare -m reach.py COMMAND...``: both may be below a directory that only
@@ -15,20 +16,38 @@ _ROOM = pathlib.Path('/mnt')  # only a mount point, in a view of our own
 
 def main() -> None:
     """Become the command."""
-    needed = {pathlib.Path(each).resolve() for each in (
-        sys.prefix, sys.base_prefix, pathlib.Path(__file__).parents[2])}
+    needed = {
+        pathlib.Path(each).resolve()
+        for each in (
+            sys.prefix,
+            sys.base_prefix,
+            pathlib.Path(__file__).parents[2],
+        )
+    }
     # One may be below another one: from the outside in.
     while directory := first_closed(needed):
-        open_up(directory, [path for path in sorted(needed)
-                            if path.is_relative_to(directory)])
+        open_up(
+            directory,
+            [
+                path
+                for path in sorted(needed)
+                if path.is_relative_to(directory)
+            ],
+        )
     os.execvp(sys.argv[1], sys.argv[1:])
 
 
 def first_closed(needed: set[pathlib.Path]) -> pathlib.Path | None:
     """Return a closed directory on the way, none further out, if any."""
-    return next((each for path in sorted(needed)
-                 for each in (*reversed(path.parents), path)
-                 if is_closed(each)), None)
+    return next(
+        (
+            each
+            for path in sorted(needed)
+            for each in (*reversed(path.parents), path)
+            if is_closed(each)
+        ),
+        None,
+    )
 
 
 def is_closed(directory: pathlib.Path) -> bool:
@@ -40,7 +59,7 @@ def open_up(directory: pathlib.Path, paths: list[pathlib.Path]) -> None:
     """Leave nothing of *directory* but *paths*, for everybody."""
     mount('-t', 'tmpfs', '-o', 'mode=755', 'none', _ROOM)
     for path in paths:
-        for each in (path.iterdir() if is_closed(path) else (path,)):
+        for each in path.iterdir() if is_closed(path) else (path,):
             inside = _ROOM / each.relative_to(directory)
             inside.parent.mkdir(0o755, parents=True, exist_ok=True)
             if each.is_dir():

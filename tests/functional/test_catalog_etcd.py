@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The etcd driver of the catalog, on the real etcd, and what may befall it.
 
 Nothing depends on the speed of the machine: what must happen is waited for
@@ -19,22 +20,22 @@ from typing import Any
 import pytest
 import requests
 
+from harness.certificates import Authority
+from harness.etcd import Etcd
+from harness.etcd import Member
 from tests.contract import keyvalue
 from tests.contract.keyvalue import PATIENCE
 from tests.contract.keyvalue import eventually
 from tests.contract.keyvalue import in_threads
 from tests.contract.keyvalue import settle
-from tests.functional.certificates import Authority
-from tests.functional.etcd import Etcd
-from tests.functional.etcd import Member
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog
-from tmpl_glance_store.catalog import etcd as driver
 from tmpl_glance_store.catalog.contract import Compare
 from tmpl_glance_store.catalog.contract import Delete
 from tmpl_glance_store.catalog.contract import KeyValue
 from tmpl_glance_store.catalog.contract import Put
+from tmpl_glance_store.catalog.etcd import driver
 
 Connect = Callable[[str], driver.EtcdKeyValue]
 
@@ -53,8 +54,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope='module')
-def secure(tmp_path_factory: pytest.TempPathFactory, authority: Authority
-           ) -> Iterator[Etcd]:
+def secure(
+    tmp_path_factory: pytest.TempPathFactory, authority: Authority
+) -> Iterator[Etcd]:
     """An etcd for clients with a certificate."""
     with Etcd(tmp_path_factory.mktemp('etcd'), authority=authority) as etcd:
         yield etcd
@@ -83,6 +85,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
     # In order, so that the tests know which member has to fail.
     monkeypatch.setattr(driver._RANDOM, 'randrange', lambda _: 0)
     with contextlib.ExitStack() as stack:
+
         def connect(url: str) -> driver.EtcdKeyValue:
             store = driver.EtcdKeyValue(url)
             stack.callback(store.close)
@@ -106,17 +109,25 @@ def query_of(authority: Authority, name: str) -> str:
 
 def watch_threads() -> list[threading.Thread]:
     """Return the threads that listen to etcd."""
-    return [thread for thread in threading.enumerate()
-            if thread.name.startswith('watch ')]
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith('watch ')
+    ]
 
 
 def every_call(store: KeyValue) -> list[Callable[[], object]]:
     """Return a call of each method that speaks to etcd."""
-    return [lambda: store.get('/a'), lambda: store.list('/'),
-            lambda: store.commit([], [Put('/a', b'2')]),
-            lambda: store.commit([Compare('/a', 0)], []),
-            lambda: store.grant(60), lambda: store.keep_alive(1),
-            lambda: store.revoke(1), lambda: store.watch('/')]
+    return [
+        lambda: store.get('/a'),
+        lambda: store.list('/'),
+        lambda: store.commit([], [Put('/a', b'2')]),
+        lambda: store.commit([Compare('/a', 0)], []),
+        lambda: store.grant(60),
+        lambda: store.keep_alive(1),
+        lambda: store.revoke(1),
+        lambda: store.watch('/'),
+    ]
 
 
 def unavailable(call: Callable[[], object]) -> exceptions.Unavailable:
@@ -154,9 +165,10 @@ def compact(member: Member) -> None:
     """Forget all revisions but the last."""
     client = member.client
     status: Any = client.status()
-    client.post(client.get_url('/kv/compaction'),
-                json={'revision': status['header']['revision'],
-                      'physical': True})
+    client.post(
+        client.get_url('/kv/compaction'),
+        json={'revision': status['header']['revision'], 'physical': True},
+    )
 
 
 class TestEtcdKeyValue(keyvalue.KeyValueContract):
@@ -169,19 +181,24 @@ class TestEtcdKeyValueInACluster(keyvalue.KeyValueContract):
     """The handles speak to different members, over TLS."""
 
     @pytest.fixture(scope='class')
-    def cluster(self, tmp_path_factory: pytest.TempPathFactory,
-                authority: Authority) -> Iterator[Etcd]:
+    def cluster(
+        self, tmp_path_factory: pytest.TempPathFactory, authority: Authority
+    ) -> Iterator[Etcd]:
         root = tmp_path_factory.mktemp('cluster')
         with Etcd(root, 3, authority=authority) as etcd:
             yield etcd
 
     @pytest.fixture
-    def make_store(self, cluster: Etcd, authority: Authority,
-                   monkeypatch: pytest.MonkeyPatch
-                   ) -> Callable[[], KeyValue]:
+    def make_store(
+        self,
+        cluster: Etcd,
+        authority: Authority,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Callable[[], KeyValue]:
         numbers = itertools.cycle(range(3))
-        monkeypatch.setattr(driver._RANDOM, 'randrange',
-                            lambda _: next(numbers))
+        monkeypatch.setattr(
+            driver._RANDOM, 'randrange', lambda _: next(numbers)
+        )
         url = cluster.url + query_of(authority, 'contract')
         return lambda: driver.EtcdKeyValue(url)
 
@@ -189,45 +206,71 @@ class TestEtcdKeyValueInACluster(keyvalue.KeyValueContract):
 # The URL
 
 
-@pytest.mark.parametrize('url', [
-    '', 'etcd', 'etcd://127.0.0.1:2379', 'http://127.0.0.1:2379',
-    'etcd+ftp://127.0.0.1:2379', 'etcd+http://', 'etcd+http://127.0.0.1',
-    'etcd+http://127.0.0.1:', 'etcd+http://127.0.0.1:0',
-    'etcd+http://127.0.0.1:65536', 'etcd+http://127.0.0.1:2379,',
-    'etcd+http://127.0.0.1:2379;127.0.0.2:2379', 'etcd+http://::1:2379',
-    'etcd+http://[::1]', 'etcd+http://me:secret@127.0.0.1:2379',
-    'etcd+http://127.0.0.1:2379/v3', 'etcd+http://127.0.0.1:2379#a',
-    'etcd+http://127.0.0.1:2379?timeout=5',
-    'etcd+http://127.0.0.1:2379?ca=/dev/null',
-    'etcd+https://127.0.0.1:2379?ca', 'etcd+https://127.0.0.1:2379?ca=/no',
-    'etcd+https://127.0.0.1:2379?ca=/dev/null',
-    'etcd+https://127.0.0.1:2379?password=a'])
+@pytest.mark.parametrize(
+    'url',
+    [
+        '',
+        'etcd',
+        'etcd://127.0.0.1:2379',
+        'http://127.0.0.1:2379',
+        'etcd+ftp://127.0.0.1:2379',
+        'etcd+http://',
+        'etcd+http://127.0.0.1',
+        'etcd+http://127.0.0.1:',
+        'etcd+http://127.0.0.1:0',
+        'etcd+http://127.0.0.1:65536',
+        'etcd+http://127.0.0.1:2379,',
+        'etcd+http://127.0.0.1:2379;127.0.0.2:2379',
+        'etcd+http://::1:2379',
+        'etcd+http://[::1]',
+        'etcd+http://me:secret@127.0.0.1:2379',
+        'etcd+http://127.0.0.1:2379/v3',
+        'etcd+http://127.0.0.1:2379#a',
+        'etcd+http://127.0.0.1:2379?timeout=5',
+        'etcd+http://127.0.0.1:2379?ca=/dev/null',
+        'etcd+https://127.0.0.1:2379?ca',
+        'etcd+https://127.0.0.1:2379?ca=/no',
+        'etcd+https://127.0.0.1:2379?ca=/dev/null',
+        'etcd+https://127.0.0.1:2379?password=a',
+    ],
+)
 def test_another_form_of_url_is_refused(url: str) -> None:
-    with pytest.raises(exceptions.BadConfiguration,
-                       match=re.escape(f'tmpl_store_catalog: {url!r}: ')):
+    with pytest.raises(
+        exceptions.BadConfiguration,
+        match=re.escape(f'tmpl_store_catalog: {url!r}: '),
+    ):
         driver.EtcdKeyValue(url)
 
 
-@pytest.mark.parametrize(('url', 'endpoints'), [
-    ('etcd+http://127.0.0.1:2379', ['http://127.0.0.1:2379']),
-    ('etcd+http://127.0.0.1:2379/', ['http://127.0.0.1:2379']),
-    ('etcd+https://a:1,b.c:2,[::1]:3',
-     ['https://a:1', 'https://b.c:2', 'https://[::1]:3'])])
+@pytest.mark.parametrize(
+    ('url', 'endpoints'),
+    [
+        ('etcd+http://127.0.0.1:2379', ['http://127.0.0.1:2379']),
+        ('etcd+http://127.0.0.1:2379/', ['http://127.0.0.1:2379']),
+        (
+            'etcd+https://a:1,b.c:2,[::1]:3',
+            ['https://a:1', 'https://b.c:2', 'https://[::1]:3'],
+        ),
+    ],
+)
 def test_a_url_names_all_members(url: str, endpoints: list[str]) -> None:
     assert [str(endpoint) for endpoint in driver._parse(url)[0]] == endpoints
 
 
 def test_a_url_with_files_that_do_not_fit_is_refused(
-        authority: Authority) -> None:
+    authority: Authority,
+) -> None:
     query = query_of(authority, 'client')
     other = query_of(authority, 'other')
     url = 'etcd+https://127.0.0.1:2379'
     driver.EtcdKeyValue(url + query)
-    for wrong in (query.replace('client.key', 'other.key'),
-                  query.replace('client.pem', 'missing.pem'),
-                  query.replace('ca.pem', 'client.key'),
-                  query.rpartition('&')[0],
-                  f'{query}&{other[1:]}'):
+    for wrong in (
+        query.replace('client.key', 'other.key'),
+        query.replace('client.pem', 'missing.pem'),
+        query.replace('ca.pem', 'client.key'),
+        query.rpartition('&')[0],
+        f'{query}&{other[1:]}',
+    ):
         with pytest.raises(exceptions.BadConfiguration):
             driver.EtcdKeyValue(url + wrong)
 
@@ -236,14 +279,22 @@ def test_a_url_with_files_that_do_not_fit_is_refused(
 
 
 def test_a_long_list_comes_in_pages_of_one_instant(
-        monkeypatch: pytest.MonkeyPatch, store: driver.EtcdKeyValue) -> None:
+    monkeypatch: pytest.MonkeyPatch, store: driver.EtcdKeyValue
+) -> None:
     monkeypatch.setattr(driver, '_PAGE', 10)
     keys = [f'/long/{n:02}' for n in range(35)]
     store.commit([], [Put(key, b'1') for key in keys])
     pages = store._pages('/long/')
     seen = [next(pages)]
-    store.commit([], [Put('/long/00', b'2'), Delete('/long/20'),
-                      Put('/long/21', b'2'), Put('/long/99', b'2')])
+    store.commit(
+        [],
+        [
+            Put('/long/00', b'2'),
+            Delete('/long/20'),
+            Put('/long/21', b'2'),
+            Put('/long/99', b'2'),
+        ],
+    )
     seen += pages
     assert [len(page) for page in seen] == [10, 10, 10, 5]
     entries = [driver._entry(kv) for page in seen for kv in page]
@@ -253,8 +304,8 @@ def test_a_long_list_comes_in_pages_of_one_instant(
 
 
 def test_a_list_whose_revision_is_compacted_begins_anew(
-        monkeypatch: pytest.MonkeyPatch, shared: Etcd,
-        store: driver.EtcdKeyValue) -> None:
+    monkeypatch: pytest.MonkeyPatch, shared: Etcd, store: driver.EtcdKeyValue
+) -> None:
     monkeypatch.setattr(driver, '_PAGE', 10)
     keys = [f'/compacted/{n:02}' for n in range(35)]
     store.commit([], [Put(key, b'1') for key in keys])
@@ -275,7 +326,8 @@ def test_a_list_whose_revision_is_compacted_begins_anew(
 
 
 def test_a_prefix_may_be_empty_or_of_any_script(
-        store: driver.EtcdKeyValue) -> None:
+    store: driver.EtcdKeyValue,
+) -> None:
     keys = ['/ключ/1', '/ключ/2', '/ключ\x7f', '/\U0010ffff/1']
     store.commit([], [Put(key, b'1') for key in keys])
     assert [e.key for e in store.list('/ключ/')] == keys[:2]
@@ -288,18 +340,21 @@ def test_a_prefix_may_be_empty_or_of_any_script(
 
 
 def test_the_last_write_of_a_key_counts(store: driver.EtcdKeyValue) -> None:
-    store.commit([], [Put('/twice', b'1'), Delete('/twice'),
-                      Put('/twice', b'2')])
+    store.commit(
+        [], [Put('/twice', b'1'), Delete('/twice'), Put('/twice', b'2')]
+    )
     assert store.get('/twice').value == b'2'
     store.commit([], [Put('/twice', b'3'), Delete('/twice')])
     assert store.get('/twice') is None
 
 
 def test_what_etcd_refuses_is_unavailable_in_its_words(
-        shared: Etcd, store: driver.EtcdKeyValue) -> None:
+    shared: Etcd, store: driver.EtcdKeyValue
+) -> None:
     host = re.escape(shared.members[0].url)
-    with pytest.raises(exceptions.Unavailable,
-                       match=f'{host}: .*request is too large'):
+    with pytest.raises(
+        exceptions.Unavailable, match=f'{host}: .*request is too large'
+    ):
         store.commit([], [Put('/large', b'x' * 1_800_000)])
     with pytest.raises(exceptions.Unavailable, match='too many operations'):
         store.commit([], [Put(f'/many/{n}', b'') for n in range(129)])
@@ -307,7 +362,8 @@ def test_what_etcd_refuses_is_unavailable_in_its_words(
 
 
 def test_a_server_that_is_not_etcd_is_unavailable(
-        shared: Etcd, connect: Connect) -> None:
+    shared: Etcd, connect: Connect
+) -> None:
     # The port of the peers speaks HTTP, but not this API.
     url = f'etcd+{shared.members[0].peer_url}'
     for call in every_call(connect(url)):
@@ -321,8 +377,9 @@ def test_a_server_that_is_not_etcd_is_unavailable(
 
 
 def test_without_etcd_everything_is_unavailable_until_it_is_back(
-        single: Etcd, connect: Connect) -> None:
-    member, = single.members
+    single: Etcd, connect: Connect
+) -> None:
+    (member,) = single.members
     store = connect(single.url)
     store.commit([], [Put('/a', b'1')])
     seen = store.get('/a')
@@ -332,8 +389,10 @@ def test_without_etcd_everything_is_unavailable_until_it_is_back(
             error = unavailable(call)
             assert f'etcd {member.url}: ' in str(error)
             assert 'refused' in str(error)
-            assert any(isinstance(cause, ConnectionRefusedError)
-                       for cause in causes(error))
+            assert any(
+                isinstance(cause, ConnectionRefusedError)
+                for cause in causes(error)
+            )
         single.start(member)
         assert store.get('/a') == seen
 
@@ -351,8 +410,9 @@ def test_a_lease_outlives_a_restart(single: Etcd, connect: Connect) -> None:
 
 
 def test_an_etcd_that_hangs_is_unavailable_in_bounded_time(
-        single: Etcd, connect: Connect) -> None:
-    member, = single.members
+    single: Etcd, connect: Connect
+) -> None:
+    (member,) = single.members
     store = connect(single.url)
     calls = every_call(store)
     store.commit([], [Put('/a', b'1')])
@@ -370,7 +430,8 @@ def test_an_etcd_that_hangs_is_unavailable_in_bounded_time(
 
 
 def test_a_dead_member_is_passed_over_even_by_a_commit(
-        trio: Etcd, connect: Connect) -> None:
+    trio: Etcd, connect: Connect
+) -> None:
     leader, dead, alive = trio.leader_first()
     store = connect(trio.url_of(dead, alive, leader))
     dead.kill()
@@ -385,7 +446,8 @@ def test_a_dead_member_is_passed_over_even_by_a_commit(
 
 
 def test_a_commit_in_doubt_is_not_repeated_elsewhere(
-        trio: Etcd, connect: Connect) -> None:
+    trio: Etcd, connect: Connect
+) -> None:
     leader, hanging, alive = trio.leader_first()
     store = connect(trio.url_of(hanging, alive, leader))
     store.commit([], [Put('/a', b'1')])
@@ -401,7 +463,8 @@ def test_a_commit_in_doubt_is_not_repeated_elsewhere(
 
 
 def test_a_read_goes_on_to_the_next_member_when_one_hangs(
-        trio: Etcd, connect: Connect) -> None:
+    trio: Etcd, connect: Connect
+) -> None:
     leader, hanging, alive = trio.leader_first()
     store = connect(trio.url_of(hanging, alive, leader))
     store.commit([], [Put('/a', b'1')])
@@ -411,7 +474,8 @@ def test_a_read_goes_on_to_the_next_member_when_one_hangs(
 
 
 def test_the_loss_of_the_leader_loses_nothing(
-        trio: Etcd, connect: Connect) -> None:
+    trio: Etcd, connect: Connect
+) -> None:
     leader, *others = trio.leader_first()
     store = connect(trio.url_of(*others, leader))
     lease = store.grant(PATIENCE)
@@ -425,8 +489,9 @@ def test_the_loss_of_the_leader_loses_nothing(
             if stop.is_set():
                 return
             with contextlib.suppress(exceptions.Unavailable):
-                if store.commit([Compare(f'/n/{n:06}', 0)],
-                                [Put(f'/n/{n:06}', b'%d' % n)]):
+                if store.commit(
+                    [Compare(f'/n/{n:06}', 0)], [Put(f'/n/{n:06}', b'%d' % n)]
+                ):
                     done.append(n)
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -459,7 +524,8 @@ def test_reads_wait_for_an_election(trio: Etcd, connect: Connect) -> None:
 
 
 def test_without_a_majority_everything_is_unavailable(
-        trio: Etcd, connect: Connect) -> None:
+    trio: Etcd, connect: Connect
+) -> None:
     leader, *others = trio.leader_first()
     store = connect(trio.url_of(leader))
     store.commit([], [Put('/a', b'1')])
@@ -468,9 +534,11 @@ def test_without_a_majority_everything_is_unavailable(
         member.kill()
     # For a while, the leader still takes itself for one.
     assert eventually(
-        lambda: 'no leader' in str(unavailable(lambda: store.get('/a'))))
-    errors = in_threads(*[lambda c=call: unavailable(c)
-                          for call in every_call(store)])
+        lambda: 'no leader' in str(unavailable(lambda: store.get('/a')))
+    )
+    errors = in_threads(
+        *[lambda c=call: unavailable(c) for call in every_call(store)]
+    )
     assert any('no leader' in str(error) for error in errors)
     settle(watch)
     trio.start(*trio.members)
@@ -486,8 +554,9 @@ def test_without_a_majority_everything_is_unavailable(
 
 
 def test_a_watch_tells_of_the_gap_that_a_restart_leaves(
-        single: Etcd, connect: Connect) -> None:
-    member, = single.members
+    single: Etcd, connect: Connect
+) -> None:
+    (member,) = single.members
     store = connect(single.url)
     watch = store.watch('/')
     settle(watch)
@@ -503,8 +572,9 @@ def test_a_watch_tells_of_the_gap_that_a_restart_leaves(
 
 
 def test_a_watch_outlives_the_compaction_of_all_it_has_seen(
-        single: Etcd, connect: Connect) -> None:
-    member, = single.members
+    single: Etcd, connect: Connect
+) -> None:
+    (member,) = single.members
     store = connect(single.url)
     watch = store.watch('/')
     for n in range(5):
@@ -524,8 +594,8 @@ def test_a_watch_outlives_the_compaction_of_all_it_has_seen(
 
 
 def test_a_watch_that_etcd_cancels_begins_anew(
-        monkeypatch: pytest.MonkeyPatch, single: Etcd, connect: Connect
-        ) -> None:
+    monkeypatch: pytest.MonkeyPatch, single: Etcd, connect: Connect
+) -> None:
     store = connect(single.url)
     for n in range(5):
         store.commit([], [Put('/a', b'%d' % n)])
@@ -550,7 +620,8 @@ def test_a_watch_that_etcd_cancels_begins_anew(
 
 
 def test_a_watch_leaves_a_member_that_hangs(
-        trio: Etcd, connect: Connect) -> None:
+    trio: Etcd, connect: Connect
+) -> None:
     leader, hanging, alive = trio.leader_first()
     store = connect(trio.url_of(hanging, alive, leader))
     other = connect(trio.url_of(alive, leader))
@@ -567,7 +638,8 @@ def test_a_watch_leaves_a_member_that_hangs(
 
 
 def test_a_watch_leaves_a_member_that_has_lost_the_others(
-        trio: Etcd, connect: Connect) -> None:
+    trio: Etcd, connect: Connect
+) -> None:
     leader, lonely, other = trio.leader_first()
     watch = connect(trio.url_of(lonely, other, leader)).watch('/')
     settle(watch)
@@ -581,12 +653,13 @@ def test_a_watch_leaves_a_member_that_has_lost_the_others(
 
 
 def test_a_watch_replaces_a_stream_that_does_not_say_that_it_lives(
-        monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path,
-        connect: Connect) -> None:
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, connect: Connect
+) -> None:
     monkeypatch.setattr(driver, '_SILENCE', 5)
-    with Etcd(tmp_path / 'etcd', options=[
-            '--experimental-watch-progress-notify-interval', '500ms']
-            ) as etcd:
+    with Etcd(
+        tmp_path / 'etcd',
+        options=['--experimental-watch-progress-notify-interval', '500ms'],
+    ) as etcd:
         watch = connect(etcd.url).watch('/')
         settle(watch)
         stream = watch._stream
@@ -600,14 +673,19 @@ def test_a_watch_replaces_a_stream_that_does_not_say_that_it_lives(
 
 
 def test_a_quiet_watch_asks_nothing(
-        monkeypatch: pytest.MonkeyPatch, shared: Etcd,
-        store: driver.EtcdKeyValue) -> None:
+    monkeypatch: pytest.MonkeyPatch, shared: Etcd, store: driver.EtcdKeyValue
+) -> None:
     monkeypatch.setattr(driver, '_ANSWER_TIMEOUT', 3)  # not for its silence
+
     def requests_so_far() -> float:
-        text = requests.get(f'{shared.members[0].url}/metrics',
-                            timeout=PATIENCE).text
-        return sum(float(line.split()[-1]) for line in text.splitlines()
-                   if line.startswith('grpc_server_msg_received_total'))
+        text = requests.get(
+            f'{shared.members[0].url}/metrics', timeout=PATIENCE
+        ).text
+        return sum(
+            float(line.split()[-1])
+            for line in text.splitlines()
+            if line.startswith('grpc_server_msg_received_total')
+        )
 
     watch = store.watch('/quiet/')
     settle(watch)
@@ -618,7 +696,8 @@ def test_a_quiet_watch_asks_nothing(
 
 
 def test_a_watch_of_a_prefix_is_not_told_of_others(
-        store: driver.EtcdKeyValue) -> None:
+    store: driver.EtcdKeyValue,
+) -> None:
     watch = store.watch('/mine/')
     settle(watch)
     store.commit([], [Put('/yours/a', b'1'), Put('/mine', b'1')])
@@ -626,7 +705,8 @@ def test_a_watch_of_a_prefix_is_not_told_of_others(
 
 
 def test_a_large_change_does_not_disturb_a_watch(
-        store: driver.EtcdKeyValue) -> None:
+    store: driver.EtcdKeyValue,
+) -> None:
     watch = store.watch('/large/')
     settle(watch)
     stream = watch._stream
@@ -639,7 +719,8 @@ def test_a_large_change_does_not_disturb_a_watch(
 
 @pytest.mark.parametrize('state', ['runs', 'hangs', 'is gone'])
 def test_a_closed_watch_ends_its_thread(
-        single: Etcd, connect: Connect, state: str) -> None:
+    single: Etcd, connect: Connect, state: str
+) -> None:
     store = connect(single.url)
     watches = [store.watch('/') for _ in range(3)]
     assert len(watch_threads()) == 3
@@ -673,10 +754,14 @@ def in_a_child(call: Callable[[], bool]) -> bool:
 
 @pytest.mark.parametrize('scheme', ['http', 'https'])
 def test_a_watch_goes_on_in_parent_and_child(
-        request: pytest.FixtureRequest, authority: Authority,
-        connect: Connect, scheme: str) -> None:
+    request: pytest.FixtureRequest,
+    authority: Authority,
+    connect: Connect,
+    scheme: str,
+) -> None:
     etcd: Etcd = request.getfixturevalue(
-        'shared' if scheme == 'http' else 'secure')
+        'shared' if scheme == 'http' else 'secure'
+    )
     query = '' if scheme == 'http' else query_of(authority, 'forking')
     store, other = connect(etcd.url + query), connect(etcd.url + query)
     watch = store.watch('/fork/')
@@ -703,7 +788,8 @@ def test_a_watch_goes_on_in_parent_and_child(
 
 
 def test_a_child_and_its_parent_never_share_a_connection(
-        store: driver.EtcdKeyValue) -> None:
+    store: driver.EtcdKeyValue,
+) -> None:
     keys = [f'/shared/{n}' for n in range(4)]
     store.commit([], [Put(key, key.encode()) for key in keys])
 
@@ -720,7 +806,8 @@ def test_a_child_and_its_parent_never_share_a_connection(
 
 
 def test_a_client_with_a_certificate_is_served(
-        secure: Etcd, authority: Authority, connect: Connect) -> None:
+    secure: Etcd, authority: Authority, connect: Connect
+) -> None:
     store = connect(secure.url + query_of(authority, 'good'))
     watch = store.watch('/')
     settle(watch)
@@ -735,32 +822,44 @@ def test_a_client_with_a_certificate_is_served(
 
 
 def test_a_client_without_a_good_certificate_is_refused(
-        secure: Etcd, authority: Authority, connect: Connect,
-        tmp_path: pathlib.Path) -> None:
+    secure: Etcd,
+    authority: Authority,
+    connect: Connect,
+    tmp_path: pathlib.Path,
+) -> None:
     stranger = Authority(tmp_path, 'stranger')
     strange = query_of(stranger, 'client')
-    for query in (f'?ca={authority.ca}',
-                  strange.replace(str(stranger.ca), str(authority.ca))):
+    for query in (
+        f'?ca={authority.ca}',
+        strange.replace(str(stranger.ca), str(authority.ca)),
+    ):
         for call in every_call(connect(secure.url + query)):
             assert secure.members[0].url in str(unavailable(call))
 
 
 def test_an_etcd_of_another_authority_is_refused(
-        secure: Etcd, authority: Authority, connect: Connect,
-        tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secure: Etcd,
+    authority: Authority,
+    connect: Connect,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stranger = Authority(tmp_path, 'stranger')
     good = query_of(authority, 'client')
     # The environment may not widen whom the operator trusts.
     monkeypatch.setenv('REQUESTS_CA_BUNDLE', str(authority.ca))
     monkeypatch.setenv('CURL_CA_BUNDLE', str(authority.ca))
-    for query in (good.replace(str(authority.ca), str(stranger.ca)),
-                  good.replace(f'ca={authority.ca}&', '')):
+    for query in (
+        good.replace(str(authority.ca), str(stranger.ca)),
+        good.replace(f'ca={authority.ca}&', ''),
+    ):
         for call in every_call(connect(secure.url + query)):
             assert 'CERTIFICATE_VERIFY_FAILED' in str(unavailable(call))
 
 
 def test_a_proxy_of_the_environment_is_not_used(
-        monkeypatch: pytest.MonkeyPatch, store: driver.EtcdKeyValue) -> None:
+    monkeypatch: pytest.MonkeyPatch, store: driver.EtcdKeyValue
+) -> None:
     for name in ('http_proxy', 'https_proxy', 'all_proxy'):
         monkeypatch.setenv(name, 'http://127.0.0.1:9')
     monkeypatch.delenv('no_proxy', raising=False)
@@ -768,8 +867,8 @@ def test_a_proxy_of_the_environment_is_not_used(
 
 
 def test_a_cluster_with_tls_survives_the_loss_of_its_leader(
-        authority: Authority, connect: Connect, tmp_path: pathlib.Path
-        ) -> None:
+    authority: Authority, connect: Connect, tmp_path: pathlib.Path
+) -> None:
     with Etcd(tmp_path / 'etcd', 3, authority=authority) as etcd:
         store = connect(etcd.url + query_of(authority, 'trio'))
         watch = store.watch('/')
@@ -786,9 +885,15 @@ def test_a_cluster_with_tls_survives_the_loss_of_its_leader(
 def template(name: str = 'a') -> objects.Template:
     """Return a template, whose content does not matter."""
     return objects.Template(
-        digest=name * 64, size=1, position=0, checksum='0' * 32,
-        hashing_algo='sha512', multihash='0' * 128, piece_size=1 << 20,
-        created_at=0.0)
+        digest=name * 64,
+        size=1,
+        position=0,
+        checksum='0' * 32,
+        hashing_algo='sha512',
+        multihash='0' * 128,
+        piece_size=1 << 20,
+        created_at=0.0,
+    )
 
 
 def image(name: str) -> objects.Image:
@@ -797,11 +902,14 @@ def image(name: str) -> objects.Image:
 
 
 @pytest.fixture
-def catalogs(shared: Etcd, connect: Connect,
-             request: pytest.FixtureRequest) -> list[catalog.Catalog]:
+def catalogs(
+    shared: Etcd, connect: Connect, request: pytest.FixtureRequest
+) -> list[catalog.Catalog]:
     """Four hosts of one cluster."""
-    return [catalog.Catalog(connect(shared.url), request.node.name)
-            for _ in range(4)]
+    return [
+        catalog.Catalog(connect(shared.url), request.node.name)
+        for _ in range(4)
+    ]
 
 
 def outcome(call: Callable[[], object]) -> object:
@@ -813,12 +921,17 @@ def outcome(call: Callable[[], object]) -> object:
 
 
 def test_one_of_many_hosts_binds_an_image(
-        catalogs: list[catalog.Catalog]) -> None:
+    catalogs: list[catalog.Catalog],
+) -> None:
     for n in range(5):
-        outcomes = in_threads(*[
-            lambda c=c, n=n: outcome(
-                lambda: c.bind(image(f'image{n}'), template(), 'location'))
-            for c in catalogs])
+        outcomes = in_threads(
+            *[
+                lambda c=c, n=n: outcome(
+                    lambda: c.bind(image(f'image{n}'), template(), 'location')
+                )
+                for c in catalogs
+            ]
+        )
         assert outcomes.count(None) == 1
         assert outcomes.count(exceptions.Duplicate) == 3
     record = catalogs[0].template(template().digest)
@@ -826,18 +939,23 @@ def test_one_of_many_hosts_binds_an_image(
 
 
 def test_one_of_many_hosts_unbinds_an_image(
-        catalogs: list[catalog.Catalog]) -> None:
+    catalogs: list[catalog.Catalog],
+) -> None:
     catalogs[0].bind(image('one'), template(), 'location')
-    outcomes = in_threads(*[
-        lambda c=c: outcome(lambda: c.unbind(image('one')))
-        for c in catalogs])
+    outcomes = in_threads(
+        *[
+            lambda c=c: outcome(lambda: c.unbind(image('one')))
+            for c in catalogs
+        ]
+    )
     assert outcomes.count(True) == 1
     assert outcomes.count(exceptions.NotFound) == 3
     assert catalogs[0].unreferenced(template().digest)
 
 
 def test_hosts_that_bind_and_unbind_at_once_lose_no_image(
-        catalogs: list[catalog.Catalog]) -> None:
+    catalogs: list[catalog.Catalog],
+) -> None:
     def churn(host: int) -> None:
         for n in range(8):
             name = image(f'{host}-{n}')
@@ -848,15 +966,18 @@ def test_hosts_that_bind_and_unbind_at_once_lose_no_image(
     in_threads(*[lambda h=host: churn(h) for host in range(4)])
     record = catalogs[0].template(template().digest)
     assert record.images == tuple(
-        f'{host}-{n}' for host in range(4) for n in range(0, 8, 2))
+        f'{host}-{n}' for host in range(4) for n in range(0, 8, 2)
+    )
     assert record.deleted_at is None
     assert not catalogs[0].forget_template(template().digest)
-    assert [copy.location_id for copy in catalogs[0].copies(
-        template().digest)] == [f'location{host}' for host in range(4)]
+    assert [
+        copy.location_id for copy in catalogs[0].copies(template().digest)
+    ] == [f'location{host}' for host in range(4)]
 
 
 def test_a_template_is_forgotten_or_lives_again_but_not_both(
-        catalogs: list[catalog.Catalog]) -> None:
+    catalogs: list[catalog.Catalog],
+) -> None:
     digest = template().digest
     first, second, *_ = catalogs
     for n in range(10):
@@ -865,7 +986,8 @@ def test_a_template_is_forgotten_or_lives_again_but_not_both(
         first.forget_copy(digest, 'location')
         forgotten, _ = in_threads(
             lambda: first.forget_template(digest),
-            lambda n=n: second.bind(image(f'new{n}'), template(), 'location'))
+            lambda n=n: second.bind(image(f'new{n}'), template(), 'location'),
+        )
         record = first.template(digest)
         assert record is not None
         assert record.deleted_at is None
@@ -876,7 +998,8 @@ def test_a_template_is_forgotten_or_lives_again_but_not_both(
 
 
 def test_a_template_of_many_images_takes_no_larger_transactions(
-        catalogs: list[catalog.Catalog]) -> None:
+    catalogs: list[catalog.Catalog],
+) -> None:
     # etcd takes 128 operations at most.
     names = [f'{n:03}' for n in range(150)]
     for name in names:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The etcd catalog as a user with a password, on an etcd that wants one."""
 
 import pathlib
@@ -6,18 +7,18 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests import host as hosts
+from harness import host as hosts
+from harness.agents import Cluster
+from harness.etcd import Etcd
+from harness.host import CLUSTER
 from tests.contract import keyvalue
 from tests.contract.keyvalue import PATIENCE
 from tests.contract.keyvalue import eventually
 from tests.contract.keyvalue import settle
-from tests.functional.agents import Cluster
-from tests.functional.etcd import Etcd
-from tests.host import CLUSTER
 from tmpl_glance_store import exceptions
-from tmpl_glance_store.catalog import etcd as driver
 from tmpl_glance_store.catalog.contract import KeyValue
 from tmpl_glance_store.catalog.contract import Put
+from tmpl_glance_store.catalog.etcd import driver
 
 TOKEN_TTL = 1  # seconds without use after which a token ends
 USER, AGENT, PASSWORD = 'tmpl', 'agent', 'pass word/&1'
@@ -31,22 +32,37 @@ def enable_auth(etcd: Etcd) -> None:
     def ask(path: str, **what: object) -> None:
         client.post(client.get_url(path), json=what)
 
-    for name, password in (('root', 'root'), (USER, PASSWORD),
-                           (AGENT, PASSWORD)):
+    for name, password in (
+        ('root', 'root'),
+        (USER, PASSWORD),
+        (AGENT, PASSWORD),
+    ):
         ask('/auth/user/add', name=name, password=password)
     ask('/auth/role/add', name='root')
     ask('/auth/role/add', name='writer')
-    ask('/auth/role/grant', name='writer', perm={
-        'permType': 'READWRITE', **driver._range('/tmpl/')})
+    ask(
+        '/auth/role/grant',
+        name='writer',
+        perm={'permType': 'READWRITE', **driver._range('/tmpl/')},
+    )
     # A comparison of what does not exist, as in commit() without writes.
-    ask('/auth/role/grant', name='writer', perm={
-        'permType': 'READ', 'key': driver._encode('\0')})
+    ask(
+        '/auth/role/grant',
+        name='writer',
+        perm={'permType': 'READ', 'key': driver._encode('\0')},
+    )
     ask('/auth/role/add', name='agent')
-    ask('/auth/role/grant', name='agent', perm={
-        'permType': 'READ', **driver._range(f'{ROOT}/')})
+    ask(
+        '/auth/role/grant',
+        name='agent',
+        perm={'permType': 'READ', **driver._range(f'{ROOT}/')},
+    )
     for kind in 'templates', 'locations', 'copies', 'nodes':
-        ask('/auth/role/grant', name='agent', perm={
-            'permType': 'READWRITE', **driver._range(f'{ROOT}/{kind}/')})
+        ask(
+            '/auth/role/grant',
+            name='agent',
+            perm={'permType': 'READWRITE', **driver._range(f'{ROOT}/{kind}/')},
+        )
     ask('/auth/user/grant', user=AGENT, role='agent')
     ask('/auth/user/grant', user='root', role='root')
     ask('/auth/user/grant', user=USER, role='writer')
@@ -56,8 +72,10 @@ def enable_auth(etcd: Etcd) -> None:
 @pytest.fixture(scope='module')
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
     """An etcd that wants users, and forgets them soon."""
-    with Etcd(tmp_path_factory.mktemp('etcd'), options=[
-            '--auth-token-ttl', str(TOKEN_TTL)]) as etcd:
+    with Etcd(
+        tmp_path_factory.mktemp('etcd'),
+        options=['--auth-token-ttl', str(TOKEN_TTL)],
+    ) as etcd:
         enable_auth(etcd)
         yield etcd
 
@@ -71,14 +89,18 @@ def password_file(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 @pytest.fixture
-def make_store(etcd: Etcd, password_file: pathlib.Path
-               ) -> Iterator[Callable[[], KeyValue]]:
+def make_store(
+    etcd: Etcd, password_file: pathlib.Path
+) -> Iterator[Callable[[], KeyValue]]:
     """Return a function that opens one more handle."""
     opened = []
 
     def make_store(user: str = USER) -> KeyValue:
-        opened.append(driver.EtcdKeyValue(
-            f'{etcd.url}?user={user}&password_file={password_file}'))
+        opened.append(
+            driver.EtcdKeyValue(
+                f'{etcd.url}?user={user}&password_file={password_file}'
+            )
+        )
         return opened[-1]
 
     yield make_store
@@ -88,8 +110,9 @@ def make_store(etcd: Etcd, password_file: pathlib.Path
 
 class TestEtcdKeyValueAsAUser(keyvalue.KeyValueContract):
     @pytest.fixture
-    def make_store(self, make_store: Callable[[], KeyValue]
-                   ) -> Callable[[], KeyValue]:
+    def make_store(
+        self, make_store: Callable[[], KeyValue]
+    ) -> Callable[[], KeyValue]:
         return make_store
 
     @pytest.fixture
@@ -98,7 +121,8 @@ class TestEtcdKeyValueAsAUser(keyvalue.KeyValueContract):
 
 
 def test_a_token_that_has_ended_is_replaced(
-        make_store: Callable[[], driver.EtcdKeyValue]) -> None:
+    make_store: Callable[[], driver.EtcdKeyValue],
+) -> None:
     store = make_store()
     store.commit([], [Put('/tmpl/a', b'1')])
     first = store._auth._token
@@ -121,7 +145,8 @@ def test_a_token_that_has_ended_is_replaced(
 
 
 def test_a_watch_opens_again_when_the_token_has_ended(
-        make_store: Callable[[], driver.EtcdKeyValue]) -> None:
+    make_store: Callable[[], driver.EtcdKeyValue],
+) -> None:
     store, other = make_store(), make_store()
     watch = store.watch('/tmpl/')
     settle(watch)
@@ -134,26 +159,33 @@ def test_a_watch_opens_again_when_the_token_has_ended(
 
 
 def test_a_token_is_asked_for_once(
-        make_store: Callable[[], driver.EtcdKeyValue],
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    make_store: Callable[[], driver.EtcdKeyValue],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     store = make_store()
     asked = []
     authenticate = store._auth._authenticate
-    monkeypatch.setattr(store._auth, '_authenticate', lambda *how: (
-        asked.append(how), authenticate(*how))[1])
+    monkeypatch.setattr(
+        store._auth,
+        '_authenticate',
+        lambda *how: (asked.append(how), authenticate(*how))[1],
+    )
     keyvalue.in_threads(*[lambda: store.get('/tmpl/a')] * 8)
     assert len(asked) == 1
 
 
 def test_the_password_may_change_meanwhile(
-        make_store: Callable[[], driver.EtcdKeyValue], etcd: Etcd,
-        password_file: pathlib.Path) -> None:
+    make_store: Callable[[], driver.EtcdKeyValue],
+    etcd: Etcd,
+    password_file: pathlib.Path,
+) -> None:
     store = make_store()
     store.get('/tmpl/a')
     password_file.write_text('wrong\n')
     store._auth.forget()
-    with pytest.raises(exceptions.Unavailable,
-                       match='invalid user ID or password'):
+    with pytest.raises(
+        exceptions.Unavailable, match='invalid user ID or password'
+    ):
         store.get('/tmpl/a')
     password_file.unlink()
     with pytest.raises(exceptions.Unavailable, match='password_file'):
@@ -163,12 +195,14 @@ def test_the_password_may_change_meanwhile(
 
 
 def test_what_the_user_may_not_do_is_unavailable(
-        make_store: Callable[[], driver.EtcdKeyValue], etcd: Etcd) -> None:
-    for call in (lambda: make_store().get('/other'),
-                 lambda: make_store().commit([], [Put('/other', b'1')]),
-                 lambda: make_store().watch('/other')):
-        with pytest.raises(exceptions.Unavailable,
-                           match='permission denied'):
+    make_store: Callable[[], driver.EtcdKeyValue], etcd: Etcd
+) -> None:
+    for call in (
+        lambda: make_store().get('/other'),
+        lambda: make_store().commit([], [Put('/other', b'1')]),
+        lambda: make_store().watch('/other'),
+    ):
+        with pytest.raises(exceptions.Unavailable, match='permission denied'):
             call()
     nobody = driver.EtcdKeyValue(etcd.url)
     with pytest.raises(exceptions.Unavailable, match='user name is empty'):
@@ -177,39 +211,49 @@ def test_what_the_user_may_not_do_is_unavailable(
 
 
 def test_an_agent_needs_no_permission_to_write_images(
-        etcd: Etcd, tmp_path: pathlib.Path,
-        password_file: pathlib.Path) -> None:
+    etcd: Etcd, tmp_path: pathlib.Path, password_file: pathlib.Path
+) -> None:
     """With the permissions that doc/source/admin/cluster.rst gives."""
+
     def url(user: str) -> str:
         return f'{etcd.url}?user={user}&password_file={password_file}'
 
     data = hosts.content(300_000)
     with Cluster(tmp_path / 'cluster', url(USER)) as cluster:
         source = cluster.node('n1', 'hdd:disk:10').start()
-        agent = cluster.node('n2', 'hdd:disk:10',
-                             tmpl_store_catalog=url(AGENT)).start()
+        agent = cluster.node(
+            'n2', 'hdd:disk:10', tmpl_store_catalog=url(AGENT)
+        ).start()
         image = hosts.add(source.host.repository(), data)
         cluster.wait_for_holders(image.digest, 'n1', 'n2')
         assert agent.metric('agent_failed_passes_total') == 0
         hosts.remove(source.host.repository(), image)
         cluster.wait_until_clean()
         store = driver.EtcdKeyValue(url(AGENT))
-        with pytest.raises(exceptions.Unavailable,
-                           match='permission denied'):
+        with pytest.raises(exceptions.Unavailable, match='permission denied'):
             store.commit([], [Put(f'{ROOT}/images/forged', b'1')])
         store.close()
 
 
-@pytest.mark.parametrize(('members', 'query', 'why'), [
-    ('http://127.0.0.1:1', 'user=a', 'need each other'),
-    ('http://127.0.0.1:1', 'password_file=FILE', 'need each other'),
-    ('http://127.0.0.1:1', 'user=&password_file=FILE', 'need each other'),
-    ('http://127.0.0.1:1', 'user=a&password_file=/none', '/none'),
-    ('http://127.0.0.1:1', 'user=a&password_file=/dev/null', 'empty line'),
-    ('http://127.0.0.1:1,192.0.2.1:1', 'user=a&password_file=FILE',
-     'over https only')])
-def test_a_wrong_url_is_refused(members: str, query: str, why: str,
-                                password_file: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    ('members', 'query', 'why'),
+    [
+        ('http://127.0.0.1:1', 'user=a', 'need each other'),
+        ('http://127.0.0.1:1', 'password_file=FILE', 'need each other'),
+        ('http://127.0.0.1:1', 'user=&password_file=FILE', 'need each other'),
+        ('http://127.0.0.1:1', 'user=a&password_file=/none', '/none'),
+        ('http://127.0.0.1:1', 'user=a&password_file=/dev/null', 'empty line'),
+        (
+            'http://127.0.0.1:1,192.0.2.1:1',
+            'user=a&password_file=FILE',
+            'over https only',
+        ),
+    ],
+)
+def test_a_wrong_url_is_refused(
+    members: str, query: str, why: str, password_file: pathlib.Path
+) -> None:
     with pytest.raises(exceptions.BadConfiguration, match=why):
-        driver.EtcdKeyValue(f'etcd+{members}?'
-                            + query.replace('FILE', str(password_file)))
+        driver.EtcdKeyValue(
+            f'etcd+{members}?' + query.replace('FILE', str(password_file))
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of a cluster: real agents, real etcd, real libtorrent, real SIGKILL.
 
 After each: every template that an image refers to is complete on all its
@@ -19,17 +20,17 @@ from concurrent import futures
 import pytest
 from glance_store import exceptions as glance_exceptions
 
-from tests import host as hosts
-from tests.functional import agents
-from tests.functional import netns
-from tests.functional.agents import LONG
-from tests.functional.agents import Agent
-from tests.functional.agents import Cluster
-from tests.functional.certificates import Authority
-from tests.functional.etcd import Etcd
-from tests.functional.etcd import eventually
-from tests.host import download
-from tests.host import new_id
+from harness import agents
+from harness import host as hosts
+from harness import netns
+from harness.agents import LONG
+from harness.agents import Agent
+from harness.agents import Cluster
+from harness.certificates import Authority
+from harness.etcd import Etcd
+from harness.etcd import eventually
+from harness.host import download
+from harness.host import new_id
 from tmpl_glance_store import driver
 from tmpl_glance_store import factory
 from tmpl_glance_store.catalog import contract
@@ -64,11 +65,13 @@ def show(cluster: Cluster) -> None:
         print(f'--- {agent.log}\n{agent.log_tail()}')
 
 
-def upload(store: driver.Store, data: bytes,
-           image_id: str | None = None) -> str:
+def upload(
+    store: driver.Store, data: bytes, image_id: str | None = None
+) -> str:
     """Upload *data*; return the URL."""
-    return store.add(image_id or new_id(), io.BytesIO(data), len(data),
-                     'sha512')[0]
+    return store.add(
+        image_id or new_id(), io.BytesIO(data), len(data), 'sha512'
+    )[0]
 
 
 def delete(store: driver.Store, url: str) -> None:
@@ -83,16 +86,18 @@ def digest_of(url: str) -> str:
 
 def partial(agent: Agent) -> int:
     """Return the bytes that unfinished fetches of a node take."""
-    return sum(file.stat().st_blocks * 512
-               for path in agent.host.unfinished()
-               for file in path.glob('image'))
+    return sum(
+        file.stat().st_blocks * 512
+        for path in agent.host.unfinished()
+        for file in path.glob('image')
+    )
 
 
 # Agents that die
 
 
 def test_a_killed_receiver_resumes_where_it_was(cluster: Cluster) -> None:
-    source, = cluster.nodes('n1')
+    (source,) = cluster.nodes('n1')
     receiver = cluster.node('n2', tmpl_store_download_limit=SLOW).start()
     url = upload(source.host.store(), LARGE)
     assert eventually(receiver.has_fetched(12 * MIB), LONG)
@@ -103,8 +108,9 @@ def test_a_killed_receiver_resumes_where_it_was(cluster: Cluster) -> None:
     assert kept >= before - IN_MEMORY
     receiver.settings['tmpl_store_download_limit'] = 64 << 10
     receiver.start()
-    assert eventually(lambda: (receiver.transfer() or {}).get('state')
-                      == 'fetching', LONG)
+    assert eventually(
+        lambda: (receiver.transfer() or {}).get('state') == 'fetching', LONG
+    )
     # At this limit it cannot have fetched that much anew.
     assert receiver.done() >= before - IN_MEMORY
     receiver.reload(tmpl_store_download_limit=0)
@@ -128,16 +134,16 @@ def test_the_only_seeding_agent_dies_and_returns(cluster: Cluster) -> None:
 
 
 def test_an_agent_that_hung_for_longer_than_its_lease_goes_on(
-        cluster: Cluster) -> None:
+    cluster: Cluster,
+) -> None:
     source = cluster.node('n1', tmpl_store_upload_limit=SLOW).start()
-    receiver, = cluster.nodes('n2')
+    (receiver,) = cluster.nodes('n2')
     url = upload(source.host.store(), LARGE)
     assert eventually(receiver.has_fetched(2 * MIB), LONG)
     source.pause()
     assert eventually(lambda: not cluster.live(source), LONG)
     source.resume()
-    assert eventually(lambda: cluster.live(source) or not source.running,
-                      LONG)
+    assert eventually(lambda: cluster.live(source) or not source.running, LONG)
     assert source.running
     source.reload(tmpl_store_upload_limit=0)
     cluster.wait_for_holders(digest_of(url), 'n1', 'n2')
@@ -154,8 +160,9 @@ def test_a_read_survives_the_death_of_its_holder(cluster: Cluster) -> None:
     with contextlib.closing(data):
         chunks = iter(data)
         got = [next(chunks)]
-        victim, = (each for each in holders
-                   if each.metric('api_sent_bytes_total'))
+        (victim,) = (
+            each for each in holders if each.metric('api_sent_bytes_total')
+        )
         victim.kill()
         got += chunks
     assert b''.join(got) == LARGE
@@ -164,8 +171,9 @@ def test_a_read_survives_the_death_of_its_holder(cluster: Cluster) -> None:
 
 
 def test_sigterm_ends_an_agent_within_10_s_in_the_middle_of_a_fetch(
-        cluster: Cluster) -> None:
-    source, = cluster.nodes('n1')
+    cluster: Cluster,
+) -> None:
+    (source,) = cluster.nodes('n1')
     receiver = cluster.node('n2', tmpl_store_download_limit=SLOW).start()
     upload(source.host.store(), LARGE)
     assert eventually(receiver.has_fetched(8 * MIB), LONG)
@@ -185,10 +193,11 @@ def test_sigterm_ends_an_agent_within_10_s_in_the_middle_of_a_fetch(
 
 
 def test_bits_that_flip_at_rest_are_found_and_fetched_again(
-        cluster: Cluster) -> None:
+    cluster: Cluster,
+) -> None:
     first, second = cluster.nodes(
-        'n1', 'n2', tmpl_store_scrub_period=1,
-        tmpl_store_scrub_rate=100 * MIB)
+        'n1', 'n2', tmpl_store_scrub_period=1, tmpl_store_scrub_rate=100 * MIB
+    )
     url = upload(first.host.store(), SMALL)
     cluster.wait_for_holders(digest_of(url), 'n1', 'n2')
     agents.flip_bits(second.host, digest_of(url))
@@ -202,12 +211,13 @@ def test_bits_that_flip_at_rest_are_found_and_fetched_again(
 
 
 def test_a_holder_whose_bits_flipped_gives_none_of_them(
-        cluster: Cluster) -> None:
+    cluster: Cluster,
+) -> None:
     first, second = cluster.nodes('n1', 'n2')
     url = upload(first.host.store(), SMALL)
     cluster.wait_until_whole()
     agents.flip_bits(second.host, digest_of(url))
-    third, = cluster.nodes('n3')  # from the swarm
+    (third,) = cluster.nodes('n3')  # from the swarm
     cluster.wait_for_holders(digest_of(url), 'n1', 'n2', 'n3')
     assert download(third.host.store(), url) == SMALL
     reader = cluster.node('glance', 'staging:up:10').host.store()
@@ -219,7 +229,8 @@ def test_a_holder_whose_bits_flipped_gives_none_of_them(
 
 
 def test_a_template_that_is_deleted_while_it_is_fetched_vanishes(
-        cluster: Cluster) -> None:
+    cluster: Cluster,
+) -> None:
     source = cluster.node('n1', tmpl_store_upload_limit=SLOW).start()
     receivers = cluster.nodes('n2', 'n3')
     store = source.host.store()
@@ -249,7 +260,8 @@ def test_a_deletion_reaches_a_node_that_was_down(cluster: Cluster) -> None:
 
 
 def test_content_that_comes_back_while_a_node_is_down_lives_again(
-        cluster: Cluster) -> None:
+    cluster: Cluster,
+) -> None:
     first, second = cluster.nodes('n1', 'n2')
     store = first.host.store()
     url = upload(store, SMALL)
@@ -264,7 +276,8 @@ def test_content_that_comes_back_while_a_node_is_down_lives_again(
 
 
 def test_uploads_and_deletions_that_race_leave_what_is_bound(
-        cluster: Cluster) -> None:
+    cluster: Cluster,
+) -> None:
     stores = [each.host.store() for each in cluster.nodes('n1', 'n2')]
 
     def churn(store: driver.Store) -> str:
@@ -281,8 +294,7 @@ def test_uploads_and_deletions_that_race_leave_what_is_bound(
     cluster.wait_until_clean()
 
 
-def test_two_hosts_may_add_the_same_content_at_once(
-        cluster: Cluster) -> None:
+def test_two_hosts_may_add_the_same_content_at_once(cluster: Cluster) -> None:
     stores = [each.host.store() for each in cluster.nodes('n1', 'n2', 'n3')]
     ready = threading.Barrier(2)
 
@@ -304,22 +316,24 @@ def test_two_hosts_may_add_the_same_content_at_once(
 # How many copies an upload waits for
 
 
-def test_an_upload_returns_when_enough_nodes_have_it(
-        cluster: Cluster) -> None:
-    first, _ = cluster.nodes('n1', 'n2', tmpl_store_min_copies=2,
-                             tmpl_store_write_timeout=LONG)
+def test_an_upload_returns_when_enough_nodes_have_it(cluster: Cluster) -> None:
+    first, _ = cluster.nodes(
+        'n1', 'n2', tmpl_store_min_copies=2, tmpl_store_write_timeout=LONG
+    )
     url = upload(first.host.store(), SMALL)
     assert cluster.holders(digest_of(url)) == ['n1', 'n2']
     cluster.wait_until_whole()
 
 
-def test_an_upload_that_too_few_nodes_take_is_undone(
-        cluster: Cluster) -> None:
-    lonely = cluster.node('n1', tmpl_store_min_copies=2,
-                          tmpl_store_write_timeout=1)
+def test_an_upload_that_too_few_nodes_take_is_undone(cluster: Cluster) -> None:
+    lonely = cluster.node(
+        'n1', tmpl_store_min_copies=2, tmpl_store_write_timeout=1
+    )
     store = lonely.host.store()
-    with pytest.raises(glance_exceptions.RemoteServiceUnavailable,
-                       match='not 2 nodes held a copy'):
+    with pytest.raises(
+        glance_exceptions.RemoteServiceUnavailable,
+        match='not 2 nodes held a copy',
+    ):
         upload(store, SMALL)
     assert cluster.view.is_clean()
 
@@ -328,9 +342,11 @@ def test_an_upload_that_too_few_nodes_take_is_undone(
 
 
 def test_a_node_that_is_gone_is_replaced_and_counts_again_when_back(
-        cluster: Cluster) -> None:
-    running = cluster.nodes('n1', 'n2', 'n3', tmpl_store_copies=2,
-                            tmpl_store_rebuild_delay=1)
+    cluster: Cluster,
+) -> None:
+    running = cluster.nodes(
+        'n1', 'n2', 'n3', tmpl_store_copies=2, tmpl_store_rebuild_delay=1
+    )
     store = running[0].host.store()
     for number in range(6):
         upload(store, SMALL[number:])
@@ -355,11 +371,13 @@ def test_a_new_node_fills_up_by_itself(cluster: Cluster) -> None:
     assert eventually(lambda: cluster.live(late), LONG)
     cluster.wait_until_whole()
     assert sorted(path.name for path in late.host.copies()) == sorted(
-        map(digest_of, urls))
+        map(digest_of, urls)
+    )
 
 
 def test_a_host_that_only_stages_lets_go_when_the_targets_have_it(
-        cluster: Cluster) -> None:
+    cluster: Cluster,
+) -> None:
     glance = cluster.node('glance', 'staging:up:10').start()
     cluster.nodes('n1', 'n2')
     url = upload(glance.host.store(), SMALL)
@@ -370,26 +388,39 @@ def test_a_host_that_only_stages_lets_go_when_the_targets_have_it(
 
 
 @pytest.fixture
-def small_disk(tmp_path: pathlib.Path) -> Iterator[
-        Callable[[pathlib.Path, int], None]]:
+def small_disk(
+    tmp_path: pathlib.Path,
+) -> Iterator[Callable[[pathlib.Path, int], None]]:
     """Mount small file systems."""
     if os.geteuid():
         pytest.skip('only root may mount')
     with contextlib.ExitStack() as stack:
+
         def mount(path: pathlib.Path, size: int) -> None:
             path.mkdir(parents=True)
-            subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}',
-                            'none', str(path)], check=True)
-            stack.callback(subprocess.run, ['umount', '-l', str(path)],
-                           check=True)
+            subprocess.run(
+                [
+                    'mount',
+                    '-t',
+                    'tmpfs',
+                    '-o',
+                    f'size={size}',
+                    'none',
+                    str(path),
+                ],
+                check=True,
+            )
+            stack.callback(
+                subprocess.run, ['umount', '-l', str(path)], check=True
+            )
 
         yield mount
 
 
 def test_a_target_with_a_full_disk_is_left_out(
-        cluster: Cluster,
-        small_disk: Callable[[pathlib.Path, int], None]) -> None:
-    source, = cluster.nodes('n1')
+    cluster: Cluster, small_disk: Callable[[pathlib.Path, int], None]
+) -> None:
+    (source,) = cluster.nodes('n1')
     full = cluster.node('n2')
     small_disk(full.host.paths[0], 3 * MIB)
     full.start()
@@ -404,22 +435,23 @@ def test_a_target_with_a_full_disk_is_left_out(
 
 
 def test_a_target_with_another_disk_uses_that_when_one_is_full(
-        cluster: Cluster,
-        small_disk: Callable[[pathlib.Path, int], None]) -> None:
-    source, = cluster.nodes('n1')
+    cluster: Cluster, small_disk: Callable[[pathlib.Path, int], None]
+) -> None:
+    (source,) = cluster.nodes('n1')
     two = cluster.node('n2', 'ssd:full:1000', 'ssd:free:1')
     small_disk(two.host.paths[0], 3 * MIB)
     two.start()
     url = upload(source.host.store(), SMALL)
     cluster.wait_for_holders(digest_of(url), 'n1', 'n2')
     assert cluster.view.disagreements() == []
-    assert [path.is_relative_to(two.host.paths[1])
-            for path in two.host.copies()] == [True]
+    assert [
+        path.is_relative_to(two.host.paths[1]) for path in two.host.copies()
+    ] == [True]
 
 
 def test_a_target_with_a_full_disk_is_replaced_by_the_next_node(
-        cluster: Cluster,
-        small_disk: Callable[[pathlib.Path, int], None]) -> None:
+    cluster: Cluster, small_disk: Callable[[pathlib.Path, int], None]
+) -> None:
     first, _ = cluster.nodes('n1', 'n3', tmpl_store_copies=2)
     full = cluster.node('n2', 'ssd:ssd:1000', tmpl_store_copies=2)
     small_disk(full.host.paths[0], 3 * MIB)
@@ -431,16 +463,15 @@ def test_a_target_with_a_full_disk_is_replaced_by_the_next_node(
 
 
 def test_a_read_only_target_is_replaced_by_the_next_node(
-        cluster: Cluster,
-        small_disk: Callable[[pathlib.Path, int], None]) -> None:
+    cluster: Cluster, small_disk: Callable[[pathlib.Path, int], None]
+) -> None:
     first, _ = cluster.nodes('n1', 'n3', tmpl_store_copies=2)
     broken = cluster.node('n2', 'ssd:ssd:1000', tmpl_store_copies=2)
     disk = broken.host.paths[0]
     small_disk(disk, 100 * MIB)
     broken.start()
     before = upload(first.host.store(), SMALL[:MIB])
-    assert eventually(lambda: 'n2' in cluster.holders(digest_of(before)),
-                      LONG)
+    assert eventually(lambda: 'n2' in cluster.holders(digest_of(before)), LONG)
     subprocess.run(['mount', '-o', 'remount,ro', str(disk)], check=True)
     url = upload(first.host.store(), SMALL)
     cluster.wait_for_holders(digest_of(url), 'n1', 'n3')
@@ -455,9 +486,9 @@ def test_a_read_only_target_is_replaced_by_the_next_node(
 
 
 def test_a_fetch_that_nearly_fills_its_disk_is_not_given_up(
-        cluster: Cluster,
-        small_disk: Callable[[pathlib.Path, int], None]) -> None:
-    source, = cluster.nodes('n1')
+    cluster: Cluster, small_disk: Callable[[pathlib.Path, int], None]
+) -> None:
+    (source,) = cluster.nodes('n1')
     tight = cluster.node('n2', tmpl_store_download_limit=4 * MIB)
     small_disk(tight.host.paths[0], 30 * MIB)
     tight.start()
@@ -473,23 +504,34 @@ def test_a_fetch_that_nearly_fills_its_disk_is_not_given_up(
 
 @pytest.mark.skipif(not netns.available(), reason='needs root and tc')
 def test_a_partition_for_longer_than_the_lease_heals(
-        tmp_path: pathlib.Path) -> None:
+    tmp_path: pathlib.Path,
+) -> None:
     """etcd and three nodes on one side, a node with a copy on the other."""
     with contextlib.ExitStack() as stack:
         network = stack.enter_context(netns.Network())
         network.join()
         machines = [network.add_machine() for _ in range(5)]
-        etcd = stack.enter_context(Etcd(tmp_path / 'etcd',
-                                        machine=machines[0]))
-        cluster = stack.enter_context(Cluster(
-            tmp_path, etcd.url, Authority(tmp_path / 'ca'),
-            tmpl_store_copies=2, tmpl_store_rebuild_delay=2))
+        etcd = stack.enter_context(
+            Etcd(tmp_path / 'etcd', machine=machines[0])
+        )
+        cluster = stack.enter_context(
+            Cluster(
+                tmp_path,
+                etcd.url,
+                Authority(tmp_path / 'ca'),
+                tmpl_store_copies=2,
+                tmpl_store_rebuild_delay=2,
+            )
+        )
         # Weights decide: n1 and n2 hold all that there is.
-        nodes = [cluster.node(f'n{number}', f'ssd:ssd:{weight}',
-                              machine=machine).start()
-                 for number, weight, machine in zip(
-                     (1, 2, 3, 4), (10 ** 6, 10 ** 6, 1, 1), machines[1:],
-                     strict=True)]
+        nodes = [
+            cluster.node(
+                f'n{number}', f'ssd:ssd:{weight}', machine=machine
+            ).start()
+            for number, weight, machine in zip(
+                (1, 2, 3, 4), (10**6, 10**6, 1, 1), machines[1:], strict=True
+            )
+        ]
         near, far = nodes[0], nodes[1]
         store = near.host.store()
         kept, gone = upload(store, SMALL), upload(store, SMALL[:MIB])
@@ -501,17 +543,22 @@ def test_a_partition_for_longer_than_the_lease_heals(
         assert eventually(lambda: 'n2' not in cluster.catalog.nodes(), LONG)
         delete(store, gone)
         late = upload(store, LARGE)
-        assert eventually(lambda: all(  # somebody stands in
-            len({*cluster.holders(digest_of(url))} - {'n2'}) == 2
-            for url in (kept, late)), LONG)
+        assert eventually(
+            lambda: all(  # somebody stands in
+                len({*cluster.holders(digest_of(url))} - {'n2'}) == 2
+                for url in (kept, late)
+            ),
+            LONG,
+        )
         # The other side has heard of nothing, and takes nothing away.
         assert far.running
         assert len(far.host.copies()) == 2
 
         machines[2].plug()
         cluster.wait_for_holders(digest_of(gone))
-        assert eventually(lambda: {'n1', 'n2'} <= {
-            *cluster.holders(digest_of(late))}, LONG)
+        assert eventually(
+            lambda: {'n1', 'n2'} <= {*cluster.holders(digest_of(late))}, LONG
+        )
         cluster.wait_until_whole()
         assert far.host.copies(digest_of(gone)) == []
         assert download(far.host.store(), late) == LARGE
@@ -525,10 +572,11 @@ def test_a_partition_for_longer_than_the_lease_heals(
 
 
 def test_a_transfer_and_an_upload_survive_that_etcd_is_away(
-        tmp_path: pathlib.Path, etcd: Etcd) -> None:
+    tmp_path: pathlib.Path, etcd: Etcd
+) -> None:
     with Cluster(tmp_path, etcd.url) as cluster:
         source = cluster.node('n1', tmpl_store_upload_limit=SLOW).start()
-        receiver, = cluster.nodes('n2')
+        (receiver,) = cluster.nodes('n2')
         store = source.host.store()
         small = upload(store, SMALL)
         cluster.wait_for_holders(digest_of(small), 'n1', 'n2')
@@ -545,7 +593,7 @@ def test_a_transfer_and_an_upload_survive_that_etcd_is_away(
         source.reload(tmpl_store_upload_limit=0)
         # Longer than the lease: when etcd is back, both are new to it.
         time.sleep(4)
-        assert cluster.view.copies()[:len(before)] == before
+        assert cluster.view.copies()[: len(before)] == before
         etcd.start(*etcd.members)
         cluster.wait_for_holders(digest_of(url), 'n1', 'n2')
         cluster.wait_until_whole()
@@ -555,18 +603,20 @@ def test_a_transfer_and_an_upload_survive_that_etcd_is_away(
 
 
 def test_sigterm_ends_an_agent_within_10_s_while_etcd_hangs(
-        tmp_path: pathlib.Path, etcd: Etcd) -> None:
+    tmp_path: pathlib.Path, etcd: Etcd
+) -> None:
     with Cluster(tmp_path, etcd.url) as cluster:
-        agent, = cluster.nodes('n1')
+        (agent,) = cluster.nodes('n1')
         etcd.members[0].pause()
         code, seconds = agent.terminate()
         assert (code, seconds < 10) == (0, True)
 
 
 def test_an_agent_starts_without_etcd_and_waits_for_it(
-        tmp_path: pathlib.Path, etcd: Etcd) -> None:
+    tmp_path: pathlib.Path, etcd: Etcd
+) -> None:
     with Cluster(tmp_path, etcd.url) as cluster:
-        source, = cluster.nodes('n1')
+        (source,) = cluster.nodes('n1')
         url = upload(source.host.store(), SMALL)
         etcd.members[0].stop()
         late = cluster.node('n2').start()
@@ -581,18 +631,23 @@ def test_an_agent_starts_without_etcd_and_waits_for_it(
 
 
 def test_the_clusters_nodes_prove_themselves_and_no_others_take_part(
-        tmp_path: pathlib.Path) -> None:
+    tmp_path: pathlib.Path,
+) -> None:
     with Cluster(tmp_path, authority=Authority(tmp_path)) as cluster:
         first, second = cluster.nodes('n1', 'n2')
-        foreign = cluster.node('n3', authority=Authority(
-            tmp_path, 'foreign')).start()
+        foreign = cluster.node(
+            'n3', authority=Authority(tmp_path, 'foreign')
+        ).start()
         assert eventually(lambda: cluster.live(first, second, foreign), LONG)
         url = upload(first.host.store(), SMALL)
         cluster.wait_for_holders(digest_of(url), 'n1', 'n2')
         assert first.url.startswith('https://')
-        assert eventually(lambda: sum(
-            each.metric('api_refused_total') for each in (first, second)),
-            LONG)
+        assert eventually(
+            lambda: sum(
+                each.metric('api_refused_total') for each in (first, second)
+            ),
+            LONG,
+        )
         assert partial(foreign) == 0
         assert foreign.host.copies() == []
         # Nor by reading, and the cluster's do not ask it.
@@ -605,16 +660,21 @@ def test_the_clusters_nodes_prove_themselves_and_no_others_take_part(
 
 @pytest.mark.parametrize('address', ['0.0.0.0', '::'])
 def test_an_agent_without_tls_listens_on_loopback_only(
-        cluster: Cluster, address: str) -> None:
+    cluster: Cluster, address: str
+) -> None:
     agent = cluster.node('n1', tmpl_store_agent_host=address).launch()
     assert agent.end() == 1
-    for option in ('tmpl_store_tls_ca', 'tmpl_store_tls_certificate',
-                   'tmpl_store_tls_key'):
+    for option in (
+        'tmpl_store_tls_ca',
+        'tmpl_store_tls_certificate',
+        'tmpl_store_tls_key',
+    ):
         assert option in agent.log_text()
 
 
 def test_an_agent_of_an_older_version_works_beside_newer_ones(
-        cluster: Cluster) -> None:
+    cluster: Cluster,
+) -> None:
     first, second = cluster.nodes('n1', 'n2')
     store = first.host.store()
     url = upload(store, SMALL)
@@ -623,21 +683,40 @@ def test_an_agent_of_an_older_version_works_beside_newer_ones(
     assert eventually(lambda: not cluster.live(second), LONG)
     # As if all had been written by an older version, or a newer one.
     keys = factory.build_catalog_store(cluster.catalog_url)
-    for kind, newer in (('templates', {'pinned'}),
-                        ('locations', {'state'}),
-                        ('copies', {'verified_at', 'published'})):
-        for key, fields in agents.records_of(cluster.catalog_url,
-                                             kind).items():
-            old = {name: value for name, value in fields.items()
-                   if name not in newer} | {'from_the_future': 1}
+    for kind, newer in (
+        ('templates', {'pinned'}),
+        ('locations', {'state'}),
+        ('copies', {'verified_at', 'published'}),
+    ):
+        for key, fields in agents.records_of(
+            cluster.catalog_url, kind
+        ).items():
+            old = {
+                name: value
+                for name, value in fields.items()
+                if name not in newer
+            } | {'from_the_future': 1}
             keys.commit([], [contract.Put(key, json.dumps(old).encode())])
     lease = keys.grant(600)
-    keys.commit([], [contract.Put(
-        f'/tmpl/{hosts.CLUSTER}/v1/nodes/old', json.dumps({
-            'name': 'old', 'api': 'http://127.0.0.200:1',
-            'swarm': '127.0.0.200:1', 'release': '0'}).encode(), lease)])
+    keys.commit(
+        [],
+        [
+            contract.Put(
+                f'/tmpl/{hosts.CLUSTER}/v1/nodes/old',
+                json.dumps(
+                    {
+                        'name': 'old',
+                        'api': 'http://127.0.0.200:1',
+                        'swarm': '127.0.0.200:1',
+                        'release': '0',
+                    }
+                ).encode(),
+                lease,
+            )
+        ],
+    )
     keys.close()
-    third, = cluster.nodes('n3')
+    (third,) = cluster.nodes('n3')
     second.start()
     cluster.wait_for_holders(digest_of(url), 'n1', 'n2', 'n3')
     cluster.wait_until_whole()
@@ -650,35 +729,48 @@ def test_an_agent_of_an_older_version_works_beside_newer_ones(
 
 
 def test_the_status_shows_how_far_a_fetch_is_and_what_is_held(
-        cluster: Cluster) -> None:
-    source, = cluster.nodes('n1')
+    cluster: Cluster,
+) -> None:
+    (source,) = cluster.nodes('n1')
     receiver = cluster.node('n2', tmpl_store_download_limit=SLOW).start()
     digest = digest_of(upload(source.host.store(), LARGE))
     assert eventually(receiver.has_fetched(MIB), LONG)
-    assert eventually(lambda: source.status()['copies'][0]['state']
-                      == 'seeding', LONG)
-    where = next(each.id for each in cluster.catalog.locations()
-                 if each.node == 'n2')
+    assert eventually(
+        lambda: source.status()['copies'][0]['state'] == 'seeding', LONG
+    )
+    where = next(
+        each.id for each in cluster.catalog.locations() if each.node == 'n2'
+    )
     shown = receiver.status()
-    fetch, = shown['transfers']
+    (fetch,) = shown['transfers']
     assert (shown['node'], shown['problem']) == ('n2', None)
-    assert (fetch['digest'], fetch['location'], fetch['size'],
-            fetch['state']) == (digest, where, len(LARGE), 'fetching')
+    assert (
+        fetch['digest'],
+        fetch['location'],
+        fetch['size'],
+        fetch['state'],
+    ) == (digest, where, len(LARGE), 'fetching')
     assert MIB <= fetch['done'] < len(LARGE)
     assert fetch['peers'] == 1
     assert receiver.metric('agent_transfers') == 1
     assert cluster.catalog.nodes()['n2'].fetching == (digest,)
     receiver.reload(tmpl_store_download_limit=0)
-    assert eventually(lambda: receiver.status()['copies'] == [
-        {'digest': digest, 'location': where, 'state': 'complete'}], LONG)
+    assert eventually(
+        lambda: (
+            receiver.status()['copies']
+            == [{'digest': digest, 'location': where, 'state': 'complete'}]
+        ),
+        LONG,
+    )
     assert eventually(lambda: not receiver.transfer(), LONG)
     assert 'The limits were read again' in receiver.log_text()
     cluster.wait_until_whole()
 
 
 def test_a_wrong_value_at_a_reload_changes_nothing(cluster: Cluster) -> None:
-    agent, = cluster.nodes('n1')
+    (agent,) = cluster.nodes('n1')
     agent.reload(tmpl_store_upload_limit=-1)
-    assert eventually(lambda: 'tmpl_store_upload_limit' in agent.log_text(),
-                      LONG)
+    assert eventually(
+        lambda: 'tmpl_store_upload_limit' in agent.log_text(), LONG
+    )
     assert eventually(lambda: agent.ask('/healthz') == b'ok\n', LONG)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SIGKILL at every step, after every change, and anytime.
 
 After each: complete or absent, no debris, the catalog and the disks agree,
@@ -20,8 +21,8 @@ from typing import Any, Self
 
 import pytest
 
-from tests import host as hosts
-from tests.host import Host
+from harness import host as hosts
+from harness.host import Host
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
 from tmpl_glance_store import repository
@@ -40,8 +41,11 @@ class Children:
     def __init__(self) -> None:
         self._parent = subprocess.Popen(
             [sys.executable, '-m', 'tests.functional.crash_child'],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            cwd=pathlib.Path(__file__).parents[2])
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=pathlib.Path(__file__).parents[2],
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -55,8 +59,9 @@ class Children:
 
     def add(self, host: Host, image_id: str, **job: Any) -> dict[str, Any]:
         """Upload DATA in another process."""
-        return self.run(host, 'add', image_id=image_id, size=SIZE,
-                        seed='data', **job)
+        return self.run(
+            host, 'add', image_id=image_id, size=SIZE, seed='data', **job
+        )
 
     def signal(self, pid: int, number: int) -> dict[str, Any]:
         """Send a signal to one who stopped; wait what comes of it."""
@@ -81,15 +86,15 @@ def children() -> Iterator[Children]:
 
 
 @pytest.fixture(params=['one file system', 'two file systems'])
-def host(request: pytest.FixtureRequest, tmp_path: pathlib.Path
-         ) -> Iterator[Host]:
+def host(
+    request: pytest.FixtureRequest, tmp_path: pathlib.Path
+) -> Iterator[Host]:
     """A host on which each upload has to move, by rename or by copying."""
     if request.param == 'one file system':
         yield Host(tmp_path, 'staging:s:1', 'ssd:a:1')
         return
     memory = pathlib.Path('/dev/shm')
-    if not memory.is_dir() or (memory.stat().st_dev
-                               == tmp_path.stat().st_dev):
+    if not memory.is_dir() or (memory.stat().st_dev == tmp_path.stat().st_dev):
         pytest.skip('/dev/shm is not a file system of its own')
     with tempfile.TemporaryDirectory(dir=memory) as directory:
         (tmp_path / 'memory').symlink_to(directory)
@@ -97,8 +102,9 @@ def host(request: pytest.FixtureRequest, tmp_path: pathlib.Path
 
 
 #: For what has nothing to move.
-one_file_system = pytest.mark.parametrize('host', ['one file system'],
-                                          indirect=True)
+one_file_system = pytest.mark.parametrize(
+    'host', ['one file system'], indirect=True
+)
 
 
 @dataclasses.dataclass
@@ -137,16 +143,19 @@ class Crashes:
         assert hosts.read(repo, image) == DATA
         assert self.host.disagreements() == []
         hosts.remove(repo, image)
-        assert [path.name for path in self.host.copies()] == [
-            self.kept.digest]
+        assert [path.name for path in self.host.copies()] == [self.kept.digest]
         assert self.host.disagreements() == []
 
 
 def strays(host: Host) -> list[pathlib.Path]:
     """Return the files that have no business in a location."""
     known = {'location.json', 'image', 'pieces', 'template.json'}
-    return [found for path in host.paths for found in path.rglob('*')
-            if found.is_file() and found.name not in known]
+    return [
+        found
+        for path in host.paths
+        for found in path.rglob('*')
+        if found.is_file() and found.name not in known
+    ]
 
 
 @pytest.fixture
@@ -159,7 +168,8 @@ def crashes(host: Host, children: Children) -> Crashes:
 
 @pytest.mark.parametrize('step', repository.ADD_STEPS)
 def test_an_upload_killed_at_a_step_is_complete_or_absent(
-        crashes: Crashes, step: str) -> None:
+    crashes: Crashes, step: str
+) -> None:
     outcome = crashes.children.add(crashes.host, 'image-1', kill_at=step)
     assert outcome == {'killed': True}
     assert crashes.check('image-1') == (step == 'bound')
@@ -168,7 +178,8 @@ def test_an_upload_killed_at_a_step_is_complete_or_absent(
 
 @pytest.mark.parametrize('step', repository.ADD_STEPS)
 def test_an_upload_killed_at_a_step_can_be_retried_without_a_restart(
-        crashes: Crashes, step: str) -> None:
+    crashes: Crashes, step: str
+) -> None:
     survivor = crashes.host.repository()
     crashes.children.add(crashes.host, 'image-1', kill_at=step)
     if step == 'bound':
@@ -183,13 +194,15 @@ def test_an_upload_killed_at_a_step_can_be_retried_without_a_restart(
 @pytest.mark.parametrize('others', [0, 1])
 @pytest.mark.parametrize('step', repository.REMOVE_STEPS)
 def test_a_removal_killed_at_a_step_is_finished_by_the_next_start(
-        crashes: Crashes, step: str, others: int) -> None:
+    crashes: Crashes, step: str, others: int
+) -> None:
     repo = crashes.host.repository()
     image = hosts.add(repo, DATA, 'image-1')
     for n in range(others):
         hosts.add(repo, DATA, f'other-{n}')
-    outcome = crashes.children.run(crashes.host, 'remove', kill_at=step,
-                                   image=hosts.parts(image))
+    outcome = crashes.children.run(
+        crashes.host, 'remove', kill_at=step, image=hosts.parts(image)
+    )
     repo = crashes.host.repository()
     with pytest.raises(exceptions.NotFound):
         hosts.read(repo, image)
@@ -215,7 +228,8 @@ def changes(outcome: dict[str, Any]) -> range:
 
 
 def test_an_upload_killed_after_any_change_is_complete_or_absent(
-        crashes: Crashes) -> None:
+    crashes: Crashes,
+) -> None:
     numbers = changes(crashes.children.add(crashes.host, 'image-0'))
     crashes.check_retry('image-0')
     seen = []
@@ -231,11 +245,13 @@ def test_an_upload_killed_after_any_change_is_complete_or_absent(
 
 @one_file_system
 def test_a_removal_killed_after_any_change_is_all_or_nothing(
-        crashes: Crashes) -> None:
+    crashes: Crashes,
+) -> None:
     def remove(image_id: str, **job: Any) -> dict[str, Any]:
         image = hosts.add(crashes.host.repository(), DATA, image_id)
-        return crashes.children.run(crashes.host, 'remove',
-                                    image=hosts.parts(image), **job)
+        return crashes.children.run(
+            crashes.host, 'remove', image=hosts.parts(image), **job
+        )
 
     seen = []
     for number in changes(remove('image-0')):
@@ -249,17 +265,20 @@ def test_a_removal_killed_after_any_change_is_all_or_nothing(
 
 
 @one_file_system
-@pytest.mark.parametrize('step', ['sealed', 'placed', 'unbound',
-                                  'copy forgotten', 'withdrawn'])
+@pytest.mark.parametrize(
+    'step', ['sealed', 'placed', 'unbound', 'copy forgotten', 'withdrawn']
+)
 def test_a_start_killed_after_any_change_is_made_good_by_the_next(
-        crashes: Crashes, step: str) -> None:
+    crashes: Crashes, step: str
+) -> None:
     def crash_and_start(**job: Any) -> dict[str, Any]:
         if step in repository.ADD_STEPS:
             crashes.children.add(crashes.host, 'image-1', kill_at=step)
         else:
             image = hosts.add(crashes.host.repository(), DATA, 'image-1')
-            crashes.children.run(crashes.host, 'remove', kill_at=step,
-                                 image=hosts.parts(image))
+            crashes.children.run(
+                crashes.host, 'remove', kill_at=step, image=hosts.parts(image)
+            )
         return crashes.children.run(crashes.host, 'open', **job)
 
     for number in changes(crash_and_start()):
@@ -272,7 +291,8 @@ def test_a_start_killed_after_any_change_is_made_good_by_the_next(
 
 
 def test_an_upload_killed_at_any_time_is_complete_or_absent(
-        crashes: Crashes) -> None:
+    crashes: Crashes,
+) -> None:
     seed = int(os.environ.get('TMPL_CRASH_SEED', random.getrandbits(32)))
     print(f'repeat with TMPL_CRASH_SEED={seed}')
     draw = random.Random(seed)
@@ -303,7 +323,8 @@ class Going:
     def __init__(self, host: Host, image_id: str) -> None:
         self.hashed = threading.Event()
         self._repo = host.repository(
-            lambda step: self.hashed.set() if step == 'hashed' else None)
+            lambda step: self.hashed.set() if step == 'hashed' else None
+        )
         self._outcome: list[Any] = []
         self._thread = threading.Thread(target=self._run, args=(image_id,))
         self._thread.start()
@@ -319,14 +340,15 @@ class Going:
     def check(self) -> None:
         """Wait for the end; what was uploaded must be whole."""
         self._thread.join()
-        image, = self._outcome
+        (image,) = self._outcome
         assert isinstance(image, objects.Image), image
         assert hosts.read(self._repo, image) == DATA
 
 
 @pytest.mark.parametrize('step', repository.ADD_STEPS)
 def test_an_upload_outlives_the_death_of_another_with_the_same_content(
-        crashes: Crashes, step: str) -> None:
+    crashes: Crashes, step: str
+) -> None:
     stopped = crashes.children.add(crashes.host, 'dying', stop_at=step)
     going = Going(crashes.host, 'living')
     going.hashed.wait()  # it may now wait for the other one's lock
@@ -341,10 +363,12 @@ def test_an_upload_outlives_the_death_of_another_with_the_same_content(
 @one_file_system
 @pytest.mark.parametrize('step', repository.REMOVE_STEPS)
 def test_an_upload_outlives_the_death_of_a_removal_of_the_same_content(
-        crashes: Crashes, step: str) -> None:
+    crashes: Crashes, step: str
+) -> None:
     image = hosts.add(crashes.host.repository(), DATA)
-    stopped = crashes.children.run(crashes.host, 'remove', stop_at=step,
-                                   image=hosts.parts(image))
+    stopped = crashes.children.run(
+        crashes.host, 'remove', stop_at=step, image=hosts.parts(image)
+    )
     going = Going(crashes.host, 'living')
     going.hashed.wait()
     crashes.children.signal(stopped['stopped'], signal.SIGKILL)
@@ -356,7 +380,8 @@ def test_an_upload_outlives_the_death_of_a_removal_of_the_same_content(
 
 @pytest.mark.parametrize('step', repository.ADD_STEPS)
 def test_a_start_does_not_disturb_the_upload_of_another_process(
-        crashes: Crashes, step: str) -> None:
+    crashes: Crashes, step: str
+) -> None:
     stopped = crashes.children.add(crashes.host, 'image-1', stop_at=step)
     for _ in range(2):
         assert hosts.read(crashes.host.repository(), crashes.kept) == KEPT
@@ -369,10 +394,12 @@ def test_a_start_does_not_disturb_the_upload_of_another_process(
 @one_file_system
 @pytest.mark.parametrize('step', repository.REMOVE_STEPS)
 def test_a_start_does_not_disturb_the_removal_of_another_process(
-        crashes: Crashes, step: str) -> None:
+    crashes: Crashes, step: str
+) -> None:
     image = hosts.add(crashes.host.repository(), DATA, 'image-1')
-    stopped = crashes.children.run(crashes.host, 'remove', stop_at=step,
-                                   image=hosts.parts(image))
+    stopped = crashes.children.run(
+        crashes.host, 'remove', stop_at=step, image=hosts.parts(image)
+    )
     crashes.host.repository()
     outcome = crashes.children.signal(stopped['stopped'], signal.SIGCONT)
     assert not outcome['killed']

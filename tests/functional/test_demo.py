@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo: it holds, and whatever happens it leaves nothing behind."""
 
 import os
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.functional import glance
+from harness import glance
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -17,12 +18,16 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 @pytest.fixture
 def demo(tmp_path: pathlib.Path) -> Iterator['subprocess.Popen[str]']:
     """The demo, started, with its output in a pipe."""
-    environment = {name: value for name, value in os.environ.items()
-                   if name != 'KEEP'}
+    environment = {
+        name: value for name, value in os.environ.items() if name != 'KEEP'
+    }
     with subprocess.Popen(
-            [sys.executable, REPOSITORY / 'tools' / 'demo.py'], text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**environment, 'TMPDIR': str(tmp_path)}) as process:
+        [sys.executable, REPOSITORY / 'tools' / 'demo.py'],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**environment, 'TMPDIR': str(tmp_path)},
+    ) as process:
         yield process
         process.kill()
 
@@ -41,7 +46,8 @@ def programs_in(directory: pathlib.Path) -> list[bytes]:
 
 
 def test_every_step_of_the_demo_holds(
-        demo: 'subprocess.Popen[str]', tmp_path: pathlib.Path) -> None:
+    demo: 'subprocess.Popen[str]', tmp_path: pathlib.Path
+) -> None:
     output, _ = demo.communicate(timeout=600)
     assert demo.returncode == 0, output
     assert output.count(' ok ') == 18
@@ -50,11 +56,15 @@ def test_every_step_of_the_demo_holds(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(('signum', 'returncode'), [
-    (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ('signum', 'returncode'), [(signal.SIGINT, 130), (signal.SIGKILL, -9)]
+)
 def test_an_interrupted_demo_leaves_nothing_running(
-        demo: 'subprocess.Popen[str]', tmp_path: pathlib.Path,
-        signum: signal.Signals, returncode: int) -> None:
+    demo: 'subprocess.Popen[str]',
+    tmp_path: pathlib.Path,
+    signum: signal.Signals,
+    returncode: int,
+) -> None:
     assert demo.stdout is not None
     for line in demo.stdout:
         if 'image create' in line:  # Glance is up, an upload begins

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real disks: full, read-only, gone, and of different kinds.
 
 Needs root, to mount: everything is unmounted afterwards, whatever happens.
@@ -15,28 +16,34 @@ import pytest
 from glance_store import exceptions
 from glance_store.capabilities import BitMasks
 
-from tests import host as hosts
-from tests.functional.disks import MIB
-from tests.functional.disks import Disks
-from tests.functional.disks import run
-from tests.host import Host
-from tests.host import at
-from tests.host import download
+from harness import host as hosts
+from harness.disks import MIB
+from harness.disks import Disks
+from harness.disks import run
+from harness.host import Host
+from harness.host import at
+from harness.host import download
 from tmpl_glance_store import driver
 from tmpl_glance_store import exceptions as our_exceptions
 from tmpl_glance_store import fsutil
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason='only root can mount the disks it needs')
+    os.geteuid() != 0, reason='only root can mount the disks it needs'
+)
 
 DATA = hosts.content(5 * MIB + 123)
 
 
-def upload(store: driver.Store, data: bytes = DATA, size: int | None = None
-           ) -> str:
+def upload(
+    store: driver.Store, data: bytes = DATA, size: int | None = None
+) -> str:
     """Add an image, and return its URL."""
-    return store.add(hosts.new_id(), io.BytesIO(data),
-                     len(data) if size is None else size, 'sha256')[0]
+    return store.add(
+        hosts.new_id(),
+        io.BytesIO(data),
+        len(data) if size is None else size,
+        'sha256',
+    )[0]
 
 
 def used(path: pathlib.Path) -> int:
@@ -60,26 +67,27 @@ def falls_to(path: pathlib.Path, limit: int) -> bool:
 
 
 @pytest.mark.parametrize('declared', [len(DATA), 0])
-@pytest.mark.parametrize(('kind', 'size'), [
-    ('tmpfs', 8 * MIB), ('ext4', 0), ('xfs', 0)])
+@pytest.mark.parametrize(
+    ('kind', 'size'), [('tmpfs', 8 * MIB), ('ext4', 0), ('xfs', 0)]
+)
 def test_a_full_disk_is_storage_full_and_leaves_nothing(
-        disks: Disks, tmp_path: pathlib.Path, kind: str, size: int,
-        declared: int) -> None:
+    disks: Disks, tmp_path: pathlib.Path, kind: str, size: int, declared: int
+) -> None:
     disk = disks.mount('ssd', kind, size)
     host = Host(tmp_path, 'ssd:ssd/tmpl')
     store = host.store()
     before = upload(store, b'was there before')
     with open(disk / 'filler', 'wb') as filler:
-        os.posix_fallocate(filler.fileno(), 0,
-                           fsutil.free_bytes(str(disk))[0] - 3 * MIB)
+        os.posix_fallocate(
+            filler.fileno(), 0, fsutil.free_bytes(str(disk))[0] - 3 * MIB
+        )
     taken = used(disk)
     with pytest.raises(exceptions.StorageFull):
         upload(store, DATA, declared)
     assert host.unfinished() == []
     assert len(host.copies()) == 1
     # XFS makes metadata as it goes, and keeps them: 2 MiB were seen.
-    assert falls_to(
-        disk, taken + MIB // 4 + (2 * MIB if kind == 'xfs' else 0))
+    assert falls_to(disk, taken + MIB // 4 + (2 * MIB if kind == 'xfs' else 0))
     assert download(store, before) == b'was there before'
     assert host.disagreements() == []
     # What has room still goes, and what had none does when there is some.
@@ -90,13 +98,16 @@ def test_a_full_disk_is_storage_full_and_leaves_nothing(
 
 
 def test_an_image_can_be_deleted_from_a_disk_without_a_byte_left(
-        disks: Disks, tmp_path: pathlib.Path) -> None:
+    disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disk = disks.mount('ssd', 'tmpfs', 8 * MIB)
     host = Host(tmp_path, 'ssd:ssd/tmpl')
     store = host.store()
     url = upload(store)
-    with pytest.raises(OSError, match='No space'), open(
-            disk / 'filler', 'wb', buffering=0) as filler:
+    with (
+        pytest.raises(OSError, match='No space'),
+        open(disk / 'filler', 'wb', buffering=0) as filler,
+    ):
         while True:
             filler.write(bytes(4096))
     with pytest.raises(exceptions.StorageFull):
@@ -110,8 +121,9 @@ def test_an_image_can_be_deleted_from_a_disk_without_a_byte_left(
 
 
 @pytest.mark.parametrize('declared', [len(DATA), 0])
-def test_the_reserve_is_left_untouched(disks: Disks, tmp_path: pathlib.Path,
-                                       declared: int) -> None:
+def test_the_reserve_is_left_untouched(
+    disks: Disks, tmp_path: pathlib.Path, declared: int
+) -> None:
     disks.mount('ssd', 'tmpfs', 16 * MIB)
     host = Host(tmp_path, 'ssd:ssd/tmpl', tmpl_store_reserve=75.0)
     store = host.store()
@@ -122,14 +134,15 @@ def test_the_reserve_is_left_untouched(disks: Disks, tmp_path: pathlib.Path,
 
 
 def test_a_full_disk_passes_the_template_on_to_the_next(
-        disks: Disks, tmp_path: pathlib.Path) -> None:
+    disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disks.mount('small', 'tmpfs', 4 * MIB)
     disks.mount('large', 'tmpfs', 64 * MIB)
     # By its weight, the small disk would get nearly everything.
     host = Host(tmp_path, 'ssd:small/tmpl:1000', 'ssd:large/tmpl:1')
     store = host.store()
     assert download(store, upload(store)) == DATA
-    copy, = host.copies()
+    (copy,) = host.copies()
     assert copy.is_relative_to(tmp_path / 'large')
     assert host.disagreements() == []
 
@@ -164,16 +177,19 @@ def moves(host: Host, look: Callable[[str], Any]) -> dict[str, Any]:
     image = hosts.add(repo, DATA)
     assert hosts.read(repo, image) == DATA
     assert host.disagreements() == []
-    copy, = host.copies()
+    (copy,) = host.copies()
     assert copy.is_relative_to(host.paths[1])
     return seen
 
 
-@pytest.mark.parametrize('kinds', [
-    ('tmpfs', 'ext4'), ('ext4', 'tmpfs'), ('ext4', 'xfs'), ('xfs', 'ext4')],
-    ids=' to '.join)
+@pytest.mark.parametrize(
+    'kinds',
+    [('tmpfs', 'ext4'), ('ext4', 'tmpfs'), ('ext4', 'xfs'), ('xfs', 'ext4')],
+    ids=' to '.join,
+)
 def test_a_template_moves_to_a_disk_of_another_kind(
-        disks: Disks, tmp_path: pathlib.Path, kinds: tuple[str, str]) -> None:
+    disks: Disks, tmp_path: pathlib.Path, kinds: tuple[str, str]
+) -> None:
     for name, kind in zip('st', kinds, strict=True):
         disks.mount(name, kind, 64 * MIB)
     host = Host(tmp_path, 'staging:s/tmpl', 'ssd:t/tmpl')
@@ -182,14 +198,17 @@ def test_a_template_moves_to_a_disk_of_another_kind(
     assert falls_to(tmp_path / 's', before + MIB)
 
 
-def test_a_move_on_one_xfs_shares_the_bytes(disks: Disks,
-                                            tmp_path: pathlib.Path) -> None:
+def test_a_move_on_one_xfs_shares_the_bytes(
+    disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disk = disks.mount('xfs', 'xfs')
     disks.bind(disk / 'one', 's')
     disks.bind(disk / 'two', 't')
     host = Host(tmp_path, 'staging:s/tmpl', 'ssd:t/tmpl')
-    with open(disk / 'a', 'w+b') as source, open(
-            tmp_path / 't' / 'b', 'w+b') as target:
+    with (
+        open(disk / 'a', 'w+b') as source,
+        open(tmp_path / 't' / 'b', 'w+b') as target,
+    ):
         source.write(b'x' * 4096)
         source.flush()
         if not fsutil.copy_file(source.fileno(), target.fileno()):
@@ -206,14 +225,16 @@ def test_a_move_on_one_xfs_shares_the_bytes(disks: Disks,
     assert seen['moved'][1] - before < 1.5 * len(DATA)
 
 
-def test_a_move_within_one_mount_is_a_rename(disks: Disks,
-                                             tmp_path: pathlib.Path) -> None:
+def test_a_move_within_one_mount_is_a_rename(
+    disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disks.mount('d', 'ext4')
     host = Host(tmp_path, 'staging:d/s', 'ssd:d/t')
 
     def inodes(step: str) -> set[int]:
-        return {path.stat().st_ino for path
-                in tmp_path.glob('d/[st]/**/image')}
+        return {
+            path.stat().st_ino for path in tmp_path.glob('d/[st]/**/image')
+        }
 
     seen = moves(host, inodes)
     assert len(seen['sealed']) == 1
@@ -221,7 +242,8 @@ def test_a_move_within_one_mount_is_a_rename(disks: Disks,
 
 
 def test_the_target_being_full_is_noticed_before_the_move(
-        disks: Disks, tmp_path: pathlib.Path) -> None:
+    disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disks.mount('s', 'tmpfs', 64 * MIB)
     disks.mount('t', 'tmpfs', 4 * MIB)
     host = Host(tmp_path, 'staging:s/tmpl', 'ssd:t/tmpl')
@@ -234,22 +256,28 @@ def test_the_target_being_full_is_noticed_before_the_move(
 HOLE = 16 * MIB
 
 
-@pytest.mark.parametrize('kinds', [('ext4', None), ('ext4', 'xfs'),
-                                   ('tmpfs', 'ext4')], ids=str)
+@pytest.mark.parametrize(
+    'kinds', [('ext4', None), ('ext4', 'xfs'), ('tmpfs', 'ext4')], ids=str
+)
 def test_zeros_are_holes_wherever_the_template_goes(
-        disks: Disks, tmp_path: pathlib.Path, kinds: tuple[str, str | None]
-        ) -> None:
+    disks: Disks, tmp_path: pathlib.Path, kinds: tuple[str, str | None]
+) -> None:
     disks.mount('s', kinds[0], 64 * MIB)
     if kinds[1]:
         disks.mount('t', kinds[1])
     target = 't' if kinds[1] else 's'
     host = Host(tmp_path, 'staging:s/one', f'ssd:{target}/two')
     store = host.store()
-    data = (bytes(HOLE) + DATA[:MIB] + bytes(HOLE) + DATA[MIB:2 * MIB]
-            + bytes(HOLE))
+    data = (
+        bytes(HOLE)
+        + DATA[:MIB]
+        + bytes(HOLE)
+        + DATA[MIB : 2 * MIB]
+        + bytes(HOLE)
+    )
     url = upload(store, data)
     assert download(store, url) == data
-    copy, = host.copies()
+    (copy,) = host.copies()
     status = (copy / 'image').stat()
     assert status.st_size == len(data)
     assert 2 * MIB <= status.st_blocks * 512 <= 2 * MIB + MIB // 2
@@ -260,7 +288,8 @@ def test_zeros_are_holes_wherever_the_template_goes(
 
 
 def test_a_disk_that_turns_read_only_denies_and_heals(
-        disks: Disks, tmp_path: pathlib.Path) -> None:
+    disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disk = disks.mount('ssd', 'ext4')
     host = Host(tmp_path, 'ssd:ssd/tmpl')
     store = host.store()
@@ -278,7 +307,8 @@ def test_a_disk_that_turns_read_only_denies_and_heals(
 
 
 def test_a_disk_that_is_read_only_at_the_start_can_be_read_and_heals(
-        disks: Disks, tmp_path: pathlib.Path) -> None:
+    disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disk = disks.mount('ssd', 'ext4')
     host = Host(tmp_path, 'ssd:ssd/tmpl')
     url = upload(host.store())
@@ -301,7 +331,8 @@ def test_a_disk_that_is_read_only_at_the_start_can_be_read_and_heals(
 
 
 def test_one_read_only_disk_does_not_stop_the_others(
-        disks: Disks, tmp_path: pathlib.Path) -> None:
+    disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disk = disks.mount('a', 'ext4')
     disks.mount('b', 'ext4')
     host = Host(tmp_path, 'ssd:a/tmpl:1', 'ssd:b/tmpl:1')
@@ -326,7 +357,8 @@ def test_one_read_only_disk_does_not_stop_the_others(
 
 
 def test_a_disk_that_is_unmounted_in_use_is_refused_and_heals(
-        disks: Disks, tmp_path: pathlib.Path) -> None:
+    disks: Disks, tmp_path: pathlib.Path
+) -> None:
     for name in 'ab':
         disks.mount(name, 'ext4')
     host = Host(tmp_path, 'ssd:a/tmpl:1', 'ssd:b/tmpl:1')
@@ -352,7 +384,8 @@ def test_a_disk_that_is_unmounted_in_use_is_refused_and_heals(
 
 
 def test_a_disk_that_is_not_mounted_at_the_start_is_used_once_it_is(
-        disks: Disks, tmp_path: pathlib.Path) -> None:
+    disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disks.mount('a', 'ext4')
     host = Host(tmp_path, 'ssd:a/tmpl')
     url = upload(host.store())
@@ -370,10 +403,12 @@ def test_a_disk_that_is_not_mounted_at_the_start_is_used_once_it_is(
     assert host.disagreements() == []
 
 
-@pytest.mark.parametrize('step', ['staged', 'hashed', 'sealed', 'moved',
-                                  'intended'])
+@pytest.mark.parametrize(
+    'step', ['staged', 'hashed', 'sealed', 'moved', 'intended']
+)
 def test_a_disk_that_goes_during_an_upload_gets_nothing_beneath_it(
-        disks: Disks, tmp_path: pathlib.Path, step: str) -> None:
+    disks: Disks, tmp_path: pathlib.Path, step: str
+) -> None:
     disks.mount('a', 'ext4')
     host = Host(tmp_path, 'ssd:a/tmpl')
     host.repository()
@@ -395,7 +430,8 @@ def test_a_disk_that_goes_during_an_upload_gets_nothing_beneath_it(
 
 
 def test_another_disk_at_the_mount_point_is_not_taken_for_the_old_one(
-        disks: Disks, tmp_path: pathlib.Path) -> None:
+    disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disks.mount('a', 'ext4')
     host = Host(tmp_path, 'ssd:a/tmpl')
     store = host.store()
@@ -404,8 +440,9 @@ def test_another_disk_at_the_mount_point_is_not_taken_for_the_old_one(
     run('mount', '-t', 'tmpfs', 'tmpfs', tmp_path / 'a')
     try:
         for each in (store, host.store()):
-            with pytest.raises((exceptions.StorageWriteDenied,
-                                exceptions.StoreAddDisabled)):
+            with pytest.raises(
+                (exceptions.StorageWriteDenied, exceptions.StoreAddDisabled)
+            ):
                 upload(each, b'more')
             with pytest.raises(exceptions.RemoteServiceUnavailable):
                 each.get(at(each, url))
@@ -424,14 +461,23 @@ def test_another_disk_at_the_mount_point_is_not_taken_for_the_old_one(
 
 
 def test_a_loop_device_has_the_tier_that_the_kernel_tells(
-        disks: Disks, tmp_path: pathlib.Path) -> None:
+    disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disk = disks.mount('a', 'ext4')
     device = os.stat(disk).st_dev
-    rotational = pathlib.Path(
-        f'/sys/dev/block/{os.major(device)}:{os.minor(device)}'
-        '/queue/rotational').read_text().strip()
-    location, = Host(tmp_path, 'auto:a/tmpl').repository().catalog.locations()
+    rotational = (
+        pathlib.Path(
+            f'/sys/dev/block/{os.major(device)}:{os.minor(device)}'
+            '/queue/rotational'
+        )
+        .read_text()
+        .strip()
+    )
+    (location,) = (
+        Host(tmp_path, 'auto:a/tmpl').repository().catalog.locations()
+    )
     assert location.tier == ('hdd' if rotational == '1' else 'ssd')
     total = os.statvfs(disk)
     assert location.weight == pytest.approx(
-        total.f_blocks * total.f_frsize / (1 << 30), abs=0.001)
+        total.f_blocks * total.f_frsize / (1 << 30), abs=0.001
+    )

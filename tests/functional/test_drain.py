@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nodes taken out of service, and back: real agents, real commands."""
 
 import json
@@ -9,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests import host as hosts
-from tests.functional.agents import LONG
-from tests.functional.agents import Cluster
-from tests.functional.agents import command
-from tests.functional.etcd import eventually
+from harness import host as hosts
+from harness.agents import LONG
+from harness.agents import Cluster
+from harness.agents import command
+from harness.etcd import eventually
 from tmpl_glance_store import objects
 
 DATA = hosts.content(2_000_000, 'drain')
@@ -23,27 +24,39 @@ TEMPLATES = 8
 @pytest.fixture
 def cluster(tmp_path: pathlib.Path) -> Iterator[Cluster]:
     """A cluster without nodes yet, which keeps one copy of each template."""
-    with Cluster(tmp_path, tmpl_store_copies=1,
-                 tmpl_store_interval=1) as cluster:
+    with Cluster(
+        tmp_path, tmpl_store_copies=1, tmpl_store_interval=1
+    ) as cluster:
         yield cluster
 
 
 def manage(cluster: Cluster, *arguments: str) -> Any:
     """Return what ``tmpl-manage`` shows."""
     done = subprocess.run(
-        [command('tmpl-manage'), '--config-file',
-         str(cluster.agents[0].config), *arguments, '-f', 'json'],
-        capture_output=True, text=True, timeout=LONG, check=False,
+        [
+            command('tmpl-manage'),
+            '--config-file',
+            str(cluster.agents[0].config),
+            *arguments,
+            '-f',
+            'json',
+        ],
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+        env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
+    )
     assert (done.returncode, done.stderr) == (0, '')
     return json.loads(done.stdout)
 
 
 def placement(cluster: Cluster, node: str) -> tuple[str, int]:
     """Return the placement of a node, and how many copies it has."""
-    row, = (row for row in manage(cluster, 'node', 'list')
-            if row['Node'] == node)
+    (row,) = (
+        row for row in manage(cluster, 'node', 'list') if row['Node'] == node
+    )
     return row['Placement'], row['Copies']
 
 
@@ -54,23 +67,27 @@ def add_all(cluster: Cluster) -> list[objects.Image]:
 
 
 def test_a_drained_node_gives_all_copies_away_and_takes_them_back(
-        cluster: Cluster) -> None:
+    cluster: Cluster,
+) -> None:
     first, second, _ = cluster.nodes('n1', 'n2', 'n3')
     images = add_all(cluster)
     cluster.wait_until_whole()
     manage(cluster, 'node', 'drain', 'n2')
     # What was placed there, and what was only a cache.
-    assert eventually(lambda: placement(cluster, 'n2') == ('drained', 0),
-                      LONG), placement(cluster, 'n2')
+    assert eventually(
+        lambda: placement(cluster, 'n2') == ('drained', 0), LONG
+    ), placement(cluster, 'n2')
     assert second.host.copies() == []
     cluster.wait_until_whole()
     for image in images:
         assert 'n2' not in cluster.holders(image.digest)
         assert hosts.read(first.host.repository(), image) in (
-            DATA[number:] for number in range(TEMPLATES))
+            DATA[number:] for number in range(TEMPLATES)
+        )
     manage(cluster, 'node', 'drain', 'n3')
-    assert eventually(lambda: placement(cluster, 'n3') == ('drained', 0),
-                      LONG), placement(cluster, 'n3')
+    assert eventually(
+        lambda: placement(cluster, 'n3') == ('drained', 0), LONG
+    ), placement(cluster, 'n3')
     for image in images:
         assert cluster.holders(image.digest) == ['n1']
     manage(cluster, 'node', 'resume', 'n2')
@@ -80,22 +97,25 @@ def test_a_drained_node_gives_all_copies_away_and_takes_them_back(
 
 
 def test_a_node_that_is_drained_keeps_what_nobody_else_has_yet(
-        cluster: Cluster) -> None:
+    cluster: Cluster,
+) -> None:
     first, second = cluster.nodes('n1', 'n2')
     second.kill()
     images = add_all(cluster)
     manage(cluster, 'node', 'drain', 'n1')
     passes = first.metric('agent_passes_total')
-    assert eventually(lambda: first.metric('agent_passes_total') > passes,
-                      LONG)
+    assert eventually(
+        lambda: first.metric('agent_passes_total') > passes, LONG
+    )
     assert placement(cluster, 'n1') == ('draining', TEMPLATES)
     assert len(first.host.copies()) == TEMPLATES
     # Neither does an agent that starts anew forget that it is drained.
     first.kill()
     first.start()
     second.start()
-    assert eventually(lambda: placement(cluster, 'n1') == ('drained', 0),
-                      LONG), placement(cluster, 'n1')
+    assert eventually(
+        lambda: placement(cluster, 'n1') == ('drained', 0), LONG
+    ), placement(cluster, 'n1')
     assert first.host.copies() == []
     for image in images:
         assert cluster.holders(image.digest) == ['n2']
@@ -103,13 +123,15 @@ def test_a_node_that_is_drained_keeps_what_nobody_else_has_yet(
 
 
 def test_a_template_that_is_pinned_goes_to_all_nodes_but_drained_ones(
-        cluster: Cluster) -> None:
+    cluster: Cluster,
+) -> None:
     cluster.nodes('n1', 'n2', 'n3')
     image, *_ = add_all(cluster)
     manage(cluster, 'node', 'drain', 'n3')
     manage(cluster, 'template', 'pin', image.image_id)
-    assert eventually(lambda: placement(cluster, 'n3') == ('drained', 0),
-                      LONG), placement(cluster, 'n3')
+    assert eventually(
+        lambda: placement(cluster, 'n3') == ('drained', 0), LONG
+    ), placement(cluster, 'n3')
     cluster.wait_for_holders(image.digest, 'n1', 'n2')
     manage(cluster, 'node', 'resume', 'n3')
     cluster.wait_for_holders(image.digest, 'n1', 'n2', 'n3')

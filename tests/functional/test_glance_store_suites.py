@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """glance_store's own suites, run as they are on this store.
 
 ``BaseFunctionalTests`` is its functional suite. ``TestFilerStoreBase`` says
@@ -27,10 +28,10 @@ from glance_store.tests.unit import test_filesystem_store_base
 from glance_store.tests.unit import test_store_capabilities
 from oslo_config import cfg
 
-from tests import host as hosts
-from tests.host import Host
-from tests.host import at
-from tests.host import download
+from harness import host as hosts
+from harness.host import Host
+from harness.host import at
+from harness.host import download
 from tmpl_glance_store import driver
 from tmpl_glance_store import exceptions as our_exceptions
 
@@ -49,8 +50,9 @@ class TestFunctional(functional_base.BaseFunctionalTests):
         conf = functional_base.CONF
         self.addCleanup(conf.clear)
         for name in ('SCHEME_TO_CLS_MAP', 'SCHEME_TO_CLS_BACKEND_MAP'):
-            self.useFixture(fixtures.MonkeyPatch(
-                f'glance_store.location.{name}', {}))
+            self.useFixture(
+                fixtures.MonkeyPatch(f'glance_store.location.{name}', {})
+            )
         self.host = Host(self.useFixture(fixtures.TempDir()).path)
         for name, value in self.host.settings.items():
             conf.set_override(name, value, group='glance_store')
@@ -76,12 +78,15 @@ class _FileUrl(driver.StoreLocation):
         with contextlib.suppress(our_exceptions.NotFound):
             image = repo.catalog.image(image_id)
             digest, token = image.digest, image.token
-        super().parse_uri(f'{self.store.url_prefix}{image_id}/{digest}/'
-                          f'{token}')
+        super().parse_uri(
+            f'{self.store.url_prefix}{image_id}/{digest}/{token}'
+        )
 
 
-class _FileStoreSuite(test_filesystem_store_base.TestFilerStoreBase,
-                      test_store_capabilities.TestStoreCapabilitiesChecking):
+class _FileStoreSuite(
+    test_filesystem_store_base.TestFilerStoreBase,
+    test_store_capabilities.TestStoreCapabilitiesChecking,
+):
     """The tests that hold for any store on a disk, with this store.
 
     :cvar backend: in which group the options are
@@ -95,18 +100,25 @@ class _FileStoreSuite(test_filesystem_store_base.TestFilerStoreBase,
         """Put this store where the suite expects the file store."""
         self.host = Host(self.test_dir, tmpl_store_chunk_size=10)
         self.store = driver.Store(
-            self.conf, backend=self.backend if self.multistore else None)
+            self.conf, backend=self.backend if self.multistore else None
+        )
         for name, value in self.host.settings.items():
             self.conf.set_override(name, value, group=self.backend)
         self.store.configure()
         self.store.store_location_class = type(
-            'FileUrl', (_FileUrl,), {'store': self.store})
+            'FileUrl', (_FileUrl,), {'store': self.store}
+        )
 
     def config(self, **options: Any) -> None:
         """Take the suite's options; those of the file store are ours here."""
-        super().config(**{
-            name.replace('filesystem_store_chunk', 'tmpl_store_chunk'): value
-            for name, value in options.items()})
+        super().config(
+            **{
+                name.replace(
+                    'filesystem_store_chunk', 'tmpl_store_chunk'
+                ): value
+                for name, value in options.items()
+            }
+        )
 
     def test_get(self) -> None:
         self._test_get()
@@ -155,8 +167,7 @@ class TestSingleStore(_FileStoreSuite, unit_base.StoreBaseTest):
         super().setUp()
         self.make_store()
         self.register_store_schemes(self.store, 'tmpl')
-        location.SCHEME_TO_CLS_MAP['file'] = (
-            location.SCHEME_TO_CLS_MAP['tmpl'])
+        location.SCHEME_TO_CLS_MAP['file'] = location.SCHEME_TO_CLS_MAP['tmpl']
 
 
 class TestMultiStore(_FileStoreSuite, unit_base.MultiStoreBaseTest):
@@ -170,18 +181,25 @@ class TestMultiStore(_FileStoreSuite, unit_base.MultiStoreBaseTest):
         self.conf(args=[])
         self.addCleanup(self.conf.reset)
         self.test_dir = self.useFixture(fixtures.TempDir()).path
-        self.useFixture(fixtures.MonkeyPatch(
-            'glance_store.location.SCHEME_TO_CLS_BACKEND_MAP', {}))
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'glance_store.location.SCHEME_TO_CLS_BACKEND_MAP', {}
+            )
+        )
         self.make_store()
         self.register_store_backend_schemes(self.store, 'tmpl', 'file1')
         location.SCHEME_TO_CLS_BACKEND_MAP['file'] = (
-            location.SCHEME_TO_CLS_BACKEND_MAP['tmpl'])
+            location.SCHEME_TO_CLS_BACKEND_MAP['tmpl']
+        )
 
     def test_get_non_existing_identifier(self) -> None:
-        self.assertRaises(exceptions.UnknownScheme,
-                          location.get_location_from_uri_and_backend,
-                          f'file:///{self.test_dir}/non-existing', 'file3',
-                          conf=self.conf)
+        self.assertRaises(
+            exceptions.UnknownScheme,
+            location.get_location_from_uri_and_backend,
+            f'file:///{self.test_dir}/non-existing',
+            'file3',
+            conf=self.conf,
+        )
 
 
 # What the suite does by looking into the file store
@@ -192,7 +210,8 @@ DATA = hosts.content(300_000)
 
 @pytest.mark.parametrize('backend', [None, 'fast'])
 def test_the_wrong_size_moves_the_stream_exactly_as_with_the_file_store(
-        host: Host, backend: str | None) -> None:
+    host: Host, backend: str | None
+) -> None:
     store = host.store(backend)
     for size in (1, store.WRITE_CHUNKSIZE, store.WRITE_CHUNKSIZE + 1):
         stream = io.BytesIO(DATA)
@@ -232,8 +251,9 @@ RAISED = {
 }
 
 
-def failures(store: driver.Store, syscall: str, error: int
-             ) -> Iterator[tuple[int, BaseException | None]]:
+def failures(
+    store: driver.Store, syscall: str, error: int
+) -> Iterator[tuple[int, BaseException | None]]:
     """Add once for each call of *syscall*, which fails; yield what happens.
 
     Ends when add() makes no more such calls.
@@ -258,10 +278,15 @@ def failures(store: driver.Store, syscall: str, error: int
         store.delete(at(store, url))
 
 
-CASES = [*(('pwrite', error, 'fast') for error in RAISED),
-         *(('pwrite', error, None) for error in RAISED),
-         *((syscall, error, None) for syscall in SYSCALLS
-           for error in (errno.ENOSPC, errno.EROFS, errno.EIO))]
+CASES = [
+    *(('pwrite', error, 'fast') for error in RAISED),
+    *(('pwrite', error, None) for error in RAISED),
+    *(
+        (syscall, error, None)
+        for syscall in SYSCALLS
+        for error in (errno.ENOSPC, errno.EROFS, errno.EIO)
+    ),
+]
 
 
 def name_of(part: Any) -> str:
@@ -271,8 +296,8 @@ def name_of(part: Any) -> str:
 
 @pytest.mark.parametrize(('syscall', 'error', 'backend'), CASES, ids=name_of)
 def test_a_write_that_fails_anywhere_leaves_nothing(
-        tmp_path: pathlib.Path, syscall: str, error: int, backend: str | None
-        ) -> None:
+    tmp_path: pathlib.Path, syscall: str, error: int, backend: str | None
+) -> None:
     host = Host(tmp_path, 'ssd:a:1')
     outcomes = {}
     for nth, outcome in failures(host.store(backend), syscall, error):
@@ -285,13 +310,17 @@ def test_a_write_that_fails_anywhere_leaves_nothing(
 @pytest.mark.parametrize('error', [errno.ENOSPC, errno.EIO], ids=name_of)
 @pytest.mark.parametrize('syscall', SYSCALLS)
 def test_a_move_that_fails_anywhere_leaves_nothing(
-        tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, syscall: str,
-        error: int) -> None:
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    syscall: str,
+    error: int,
+) -> None:
     host = Host(tmp_path, 'staging:s:1', 'ssd:a:1')
     # As if each were on a disk of its own.
     monkeypatch.setattr(
         'tmpl_glance_store.localstore.staging.Staged.move_by_rename',
-        lambda self, where: False)
+        lambda self, where: False,
+    )
     outcomes = {}
     for nth, outcome in failures(host.store(), syscall, error):
         outcomes[nth] = outcome
@@ -301,11 +330,13 @@ def test_a_move_that_fails_anywhere_leaves_nothing(
 
 
 @pytest.mark.parametrize('backend', [None, 'fast'])
-@pytest.mark.parametrize('error', [errno.EACCES, errno.EPERM, errno.EROFS],
-                         ids=name_of)
+@pytest.mark.parametrize(
+    'error', [errno.EACCES, errno.EPERM, errno.EROFS], ids=name_of
+)
 @pytest.mark.parametrize('syscall', ['unlink', 'rename'])
 def test_a_delete_that_is_denied_is_forbidden_and_the_image_stays(
-        host: Host, syscall: str, error: int, backend: str | None) -> None:
+    host: Host, syscall: str, error: int, backend: str | None
+) -> None:
     store = host.store(backend)
     url = store.add(hosts.new_id(), io.BytesIO(DATA), len(DATA), 'sha256')[0]
     with mock.patch.object(os, syscall, Failing(syscall, 1, error)):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """URLs that users register: none of them gets at another one's template.
 
 Glance lets a user register a location of any scheme but a few, and passes it
@@ -12,10 +13,10 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from tests.functional import glance
+from harness import glance
+from harness.image_api import ImageClient
+from harness.image_api import parts_of
 from tests.functional.conftest import Site
-from tests.functional.image_api import ImageClient
-from tests.functional.image_api import parts_of
 
 #: The victim's URL is tmpl://fast/{image_id}/{digest}/{token}; {own_id} is
 #: the attacker's image. Each differs from the truth in one way.
@@ -39,8 +40,7 @@ FORGERIES = {
     'upper-case cluster': 'tmpl://FAST/{image_id}/{digest}/{token}',
     'upwards from the cluster': 'tmpl://fast/../{digest}/{token}',
     'upwards from the image': 'tmpl://fast/{image_id}/../{token}',
-    'upwards at the end':
-        'tmpl://fast/{image_id}/{digest}/{token}/../../../{digest}/{token}',
+    'upwards at the end': 'tmpl://fast/{image_id}/{digest}/{token}/../../../{digest}/{token}',
     'upwards, encoded': 'tmpl://fast/%2e%2e/{digest}/{token}',
     'user and password': 'tmpl://a:b@fast/{image_id}/{digest}/{token}',
     'port': 'tmpl://fast:80/{image_id}/{digest}/{token}',
@@ -63,24 +63,28 @@ class Victim:
 
     def forge(self, template: str, own_id: str) -> str:
         """Return a URL that aims at this image."""
-        return template.format(**parts_of(self.url), own_id=own_id,
-                               path=self.copy / 'image')
+        return template.format(
+            **parts_of(self.url), own_id=own_id, path=self.copy / 'image'
+        )
 
     def is_unharmed(self) -> bool:
         """Whether the image has its bytes, for its owner and on the disk."""
-        return (self.client.download(self.image_id) == self.data
-                and (self.copy / 'image').read_bytes() == self.data)
+        return (
+            self.client.download(self.image_id) == self.data
+            and (self.copy / 'image').read_bytes() == self.data
+        )
 
 
 @pytest.fixture
-def victim(site: Site, user: Callable[..., ImageClient],
-           images: ImageClient) -> Victim:
+def victim(
+    site: Site, user: Callable[..., ImageClient], images: ImageClient
+) -> Victim:
     """Alice's image."""
     alice = user('alice')
     data = os.urandom(10000)
     image_id = alice.upload(data)
-    location, = images.locations(image_id)
-    copy, = site.fast.copies(parts_of(location['url'])['digest'])
+    (location,) = images.locations(image_id)
+    (copy,) = site.fast.copies(parts_of(location['url'])['digest'])
     return Victim(alice, image_id, data, location['url'], copy)
 
 
@@ -98,8 +102,8 @@ def refused(response: requests.Response) -> bool:
 @pytest.mark.parametrize('forgery', FORGERIES.values(), ids=FORGERIES)
 @pytest.mark.parametrize('operation', ['add', 'replace'])
 def test_a_forged_url_is_refused_for_an_image_without_data(
-        victim: Victim, mallory: ImageClient, operation: str,
-        forgery: str) -> None:
+    victim: Victim, mallory: ImageClient, operation: str, forgery: str
+) -> None:
     image_id = mallory.create()
     url = victim.forge(forgery, image_id)
     assert refused(mallory.patch_location(image_id, operation, url))
@@ -110,7 +114,8 @@ def test_a_forged_url_is_refused_for_an_image_without_data(
 
 @pytest.mark.parametrize('forgery', FORGERIES.values(), ids=FORGERIES)
 def test_a_forged_url_is_refused_beside_own_data(
-        victim: Victim, mallory: ImageClient, forgery: str) -> None:
+    victim: Victim, mallory: ImageClient, forgery: str
+) -> None:
     image_id = mallory.upload(b'own')
     url = victim.forge(forgery, image_id)
     assert refused(mallory.patch_location(image_id, 'add', url))
@@ -121,15 +126,19 @@ def test_a_forged_url_is_refused_beside_own_data(
 
 @pytest.mark.parametrize('forgery', FORGERIES.values(), ids=FORGERIES)
 def test_a_forged_url_is_not_imported_for_a_service(
-        victim: Victim, mallory: ImageClient,
-        user: Callable[..., ImageClient], forgery: str) -> None:
+    victim: Victim,
+    mallory: ImageClient,
+    user: Callable[..., ImageClient],
+    forgery: str,
+) -> None:
     service = user('mallory', 'service')
     image_id = mallory.create()
-    accepted = service.post_location(image_id,
-                                     victim.forge(forgery, image_id))
+    accepted = service.post_location(image_id, victim.forge(forgery, image_id))
     assert accepted.status_code == 202
-    glance.wait_for(lambda: 'os_glance_import_task' not in
-                    mallory.show(image_id), 'the end of the import')
+    glance.wait_for(
+        lambda: 'os_glance_import_task' not in mallory.show(image_id),
+        'the end of the import',
+    )
     assert mallory.show(image_id)['status'] == 'queued'
     assert mallory.show(image_id)['locations'] == []
     mallory.delete(image_id)
@@ -137,7 +146,8 @@ def test_a_forged_url_is_not_imported_for_a_service(
 
 
 def test_users_may_not_import_by_url_at_all(
-        victim: Victim, mallory: ImageClient) -> None:
+    victim: Victim, mallory: ImageClient
+) -> None:
     image_id = mallory.create()
     assert mallory.post_location(image_id, victim.url).status_code == 403
 
@@ -145,18 +155,22 @@ def test_users_may_not_import_by_url_at_all(
 # The controls of the tests above: it is the forged part that is refused.
 
 
-def test_a_user_may_register_the_true_url(victim: Victim,
-                                          mallory: ImageClient) -> None:
+def test_a_user_may_register_the_true_url(
+    victim: Victim, mallory: ImageClient
+) -> None:
     image_id = mallory.create()
     assert mallory.patch_location(image_id, 'add', victim.url).ok
     assert mallory.download(image_id) == victim.data
 
 
 def test_a_service_may_import_the_true_url(
-        victim: Victim, user: Callable[..., ImageClient]) -> None:
+    victim: Victim, user: Callable[..., ImageClient]
+) -> None:
     service = user('mallory', 'service')
     image_id = service.create()
     assert service.post_location(image_id, victim.url).ok
-    glance.wait_for(lambda: service.show(image_id)['status'] == 'active',
-                    'the end of the import')
+    glance.wait_for(
+        lambda: service.show(image_id)['status'] == 'active',
+        'the end of the import',
+    )
     assert service.download(image_id) == victim.data

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Linked clones by Nova's own code, on base files that the agent published.
 
 Real agents, real Nova (the image back ends, the locks, the cache manager, the
@@ -17,18 +18,19 @@ from typing import Any
 
 import pytest
 
-from tests import host as hosts
-from tests.functional import agents
+from harness import agents
+from harness import host as hosts
+from harness.disks import Disks
+from harness.disks import run
+from harness.etcd import eventually
+from harness.nova import Nova
 from tests.functional import hostile
-from tests.functional.disks import Disks
-from tests.functional.disks import run
-from tests.functional.etcd import eventually
-from tests.functional.nova import Nova
 from tmpl_glance_store.imagecache import cache
 from tmpl_glance_store.imagecache import states
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason='only root can mount disks and change owners')
+    os.geteuid() != 0, reason='only root can mount disks and change owners'
+)
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -47,8 +49,7 @@ class Site:
     def upload(self, data: bytes) -> str:
         """Upload an image as Glance would; return its id."""
         image_id = hosts.new_id()
-        self.agent.host.repository().add(image_id, [data], len(data),
-                                         'sha256')
+        self.agent.host.repository().add(image_id, [data], len(data), 'sha256')
         return image_id
 
     def delete(self, image_id: str) -> None:
@@ -59,13 +60,20 @@ class Site:
 
     def state(self, image_id: str) -> dict[str, Any]:
         """Return what the agent says of an image."""
-        return next((each for each in self.agent.status()['images']
-                     if each['image'] == image_id), {'state': None})
+        return next(
+            (
+                each
+                for each in self.agent.status()['images']
+                if each['image'] == image_id
+            ),
+            {'state': None},
+        )
 
     def becomes(self, image_id: str, state: str) -> dict[str, Any]:
         """Wait until the agent says that an image is in a state."""
-        assert eventually(lambda: self.state(image_id)['state'] == state,
-                          agents.LONG), (self.state(image_id), state)
+        assert eventually(
+            lambda: self.state(image_id)['state'] == state, agents.LONG
+        ), (self.state(image_id), state)
         return self.state(image_id)
 
     def publish(self, data: bytes) -> str:
@@ -76,7 +84,7 @@ class Site:
 
     def copy(self) -> pathlib.Path:
         """Return the directory of the only copy."""
-        copy, = self.agent.host.copies()
+        (copy,) = self.agent.host.copies()
         return copy
 
 
@@ -85,18 +93,32 @@ def make_site(tmp_path: pathlib.Path) -> Iterator[Callable[..., Site]]:
     """Make a node; *instances* and *location* are directories for it."""
     sites: list[Site] = []
 
-    def make(instances: pathlib.Path | None = None, *,
-             location: str = 'ssd:ssd:10', force_raw: bool = False,
-             start: bool = True, settings: dict[str, Any] | None = None,
-             **options: Any) -> Site:
-        nova = Nova(instances or tmp_path / 'instances',
-                    force_raw=force_raw).__enter__()
+    def make(
+        instances: pathlib.Path | None = None,
+        *,
+        location: str = 'ssd:ssd:10',
+        force_raw: bool = False,
+        start: bool = True,
+        settings: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Site:
+        nova = Nova(
+            instances or tmp_path / 'instances', force_raw=force_raw
+        ).__enter__()
         cluster = agents.Cluster(tmp_path).__enter__()
-        agent = cluster.node('node1', location, nova={
-            'instances_path': nova.instances_path, 'force_raw': force_raw,
-            # Whether this machine has libvirt must not matter.
-            'hypervisor_user': 0, **options}, tmpl_store_interval=1,
-            **(settings or {}))
+        agent = cluster.node(
+            'node1',
+            location,
+            nova={
+                'instances_path': nova.instances_path,
+                'force_raw': force_raw,
+                # Whether this machine has libvirt must not matter.
+                'hypervisor_user': 0,
+                **options,
+            },
+            tmpl_store_interval=1,
+            **(settings or {}),
+        )
         site = Site(tmp_path, cluster, agent, nova)
         sites.append(site)
         if start:
@@ -119,7 +141,9 @@ def chain(disk: pathlib.Path) -> list[str]:
     """Return the files that a disk consists of, the disk first."""
     answer = subprocess.run(
         ['qemu-img', 'info', '--backing-chain', '--output=json', disk],
-        check=True, capture_output=True).stdout
+        check=True,
+        capture_output=True,
+    ).stdout
     return [each['filename'] for each in json.loads(answer)]
 
 
@@ -127,36 +151,57 @@ def chain(disk: pathlib.Path) -> list[str]:
 
 
 def test_a_clone_of_a_published_base_downloads_nothing(
-        site: Site, tmp_path: pathlib.Path) -> None:
+    site: Site, tmp_path: pathlib.Path
+) -> None:
     image_id = site.publish(hostile.harmless(tmp_path))
     outcome = site.nova.clone(image_id, 'vm1', 'vm2', size=GIB)
     assert outcome['downloads'] == 0
     assert chain(site.nova.instances_path / 'vm1' / 'disk') == [
         str(site.nova.instances_path / 'vm1' / 'disk'),
-        str(site.nova.base_file(image_id))]
-    assert eventually(lambda: site.state(image_id)['instances']
-                      == ['vm1', 'vm2'], agents.LONG)
+        str(site.nova.base_file(image_id)),
+    ]
+    assert eventually(
+        lambda: site.state(image_id)['instances'] == ['vm1', 'vm2'],
+        agents.LONG,
+    )
 
 
 def test_two_images_of_one_template_have_a_base_file_each(
-        site: Site, tmp_path: pathlib.Path) -> None:
+    site: Site, tmp_path: pathlib.Path
+) -> None:
     data = hostile.harmless(tmp_path)
     for image_id in (site.publish(data), site.publish(data)):
         assert site.nova.clone(image_id, image_id)['downloads'] == 0
-    record, = site.agent.host.records('copies').values()
+    (record,) = site.agent.host.records('copies').values()
     assert len(record['published']) == 2
 
 
-@pytest.mark.parametrize(('kind', 'publish', 'expected'), [
-    ('xfs', 'auto', 'reflink'), ('xfs', 'hardlink', 'hardlink'),
-    ('xfs', 'symlink', 'symlink'), ('xfs', 'copy', 'copy'),
-    ('ext4', 'auto', 'hardlink'), ('ext4', 'copy', 'copy')])
+@pytest.mark.parametrize(
+    ('kind', 'publish', 'expected'),
+    [
+        ('xfs', 'auto', 'reflink'),
+        ('xfs', 'hardlink', 'hardlink'),
+        ('xfs', 'symlink', 'symlink'),
+        ('xfs', 'copy', 'copy'),
+        ('ext4', 'auto', 'hardlink'),
+        ('ext4', 'copy', 'copy'),
+    ],
+)
 def test_each_way_to_publish_serves_clones_and_survives_libvirt(
-        make_site: Callable[..., Site], disks: Disks, tmp_path: pathlib.Path,
-        kind: str, publish: str, expected: str) -> None:
+    make_site: Callable[..., Site],
+    disks: Disks,
+    tmp_path: pathlib.Path,
+    kind: str,
+    publish: str,
+    expected: str,
+) -> None:
     disk = disks.mount('node1', kind)
-    site = make_site(disk / 'nova', location='ssd:tmpl:10',
-                     publish=publish, touch_interval=1)
+    site = make_site(
+        disk / 'nova',
+        location='ssd:tmpl:10',
+        publish=publish,
+        touch_interval=1,
+    )
     image_id = site.publish(hostile.harmless(tmp_path))
     assert site.state(image_id)['mode'] == expected
     base = site.nova.base_file(image_id)
@@ -175,32 +220,41 @@ def test_each_way_to_publish_serves_clones_and_survives_libvirt(
 
 @pytest.mark.parametrize('publish', ['auto', 'copy'])
 def test_a_base_file_on_another_disk(
-        make_site: Callable[..., Site], disks: Disks, tmp_path: pathlib.Path,
-        publish: str) -> None:
+    make_site: Callable[..., Site],
+    disks: Disks,
+    tmp_path: pathlib.Path,
+    publish: str,
+) -> None:
     site = make_site(disks.mount('disk', 'ext4') / 'nova', publish=publish)
     image_id = site.publish(hostile.harmless(tmp_path))
     expected = {'auto': 'symlink', 'copy': 'copy'}[publish]
     assert site.state(image_id)['mode'] == expected
     assert site.nova.clone(image_id, 'vm1')['downloads'] == 0
-    assert not [each for each in site.nova.base.iterdir()
-                if each.name.startswith('.')]
+    assert not [
+        each for each in site.nova.base.iterdir() if each.name.startswith('.')
+    ]
 
 
-@pytest.mark.parametrize(('kind', 'expected'), [('xfs', 'reflink'),
-                                                ('ext4', 'copy')])
+@pytest.mark.parametrize(
+    ('kind', 'expected'), [('xfs', 'reflink'), ('ext4', 'copy')]
+)
 def test_complete_clones_are_made_from_base_files_that_are_no_links(
-        make_site: Callable[..., Site], disks: Disks, tmp_path: pathlib.Path,
-        kind: str, expected: str) -> None:
+    make_site: Callable[..., Site],
+    disks: Disks,
+    tmp_path: pathlib.Path,
+    kind: str,
+    expected: str,
+) -> None:
     disk = disks.mount('node1', kind)
-    site = make_site(disk / 'nova', location='ssd:tmpl:10',
-                     images_type='flat')
+    site = make_site(disk / 'nova', location='ssd:tmpl:10', images_type='flat')
     data = hosts.content(3 * MIB)
     image_id = site.publish(data)
     assert site.state(image_id)['mode'] == expected
     base = site.nova.base_file(image_id)
     assert (base.stat().st_nlink, base.stat().st_mode & 0o777) == (1, 0o644)
-    outcome = site.nova.clone(image_id, 'vm1', 'vm2', backend='Flat',
-                              disk_format='raw', size=4 * MIB)
+    outcome = site.nova.clone(
+        image_id, 'vm1', 'vm2', backend='Flat', disk_format='raw', size=4 * MIB
+    )
     assert outcome['downloads'] == 0
     clone = site.nova.instances_path / 'vm1' / 'disk'
     assert clone.read_bytes() == data.ljust(4 * MIB, b'\0')
@@ -208,7 +262,8 @@ def test_complete_clones_are_made_from_base_files_that_are_no_links(
 
 
 def test_links_of_before_do_not_serve_complete_clones(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
     site = make_site(touch_interval=1)
     image_id = site.publish(hostile.harmless(tmp_path))
     assert site.state(image_id)['mode'] == 'hardlink'
@@ -222,18 +277,25 @@ def test_links_of_before_do_not_serve_complete_clones(
 
 
 def test_a_base_file_that_outlives_its_image_is_shown_with_its_instances(
-        site: Site, tmp_path: pathlib.Path) -> None:
+    site: Site, tmp_path: pathlib.Path
+) -> None:
     image_id = site.publish(hostile.harmless(tmp_path))
     site.nova.clone(image_id, 'vm1')
     site.delete(image_id)
     state = site.becomes(image_id, states.LEFT)
     assert state['instances'] == ['vm1']
-    assert eventually(lambda: site.state(image_id)['state'] == states.LEFT
-                      and not site.agent.host.copies(), agents.LONG)
+    assert eventually(
+        lambda: (
+            site.state(image_id)['state'] == states.LEFT
+            and not site.agent.host.copies()
+        ),
+        agents.LONG,
+    )
 
 
 def test_a_reflink_takes_no_space(
-        make_site: Callable[..., Site], disks: Disks) -> None:
+    make_site: Callable[..., Site], disks: Disks
+) -> None:
     disk = disks.mount('node1', 'xfs')
     site = make_site(disk / 'nova', location='ssd:tmpl:10')
     before = disk_use(disk)
@@ -253,14 +315,16 @@ def disk_use(path: pathlib.Path) -> int:
     return (stats.f_blocks - stats.f_bfree) * stats.f_frsize
 
 
-def test_nova_wants_raw(make_site: Callable[..., Site],
-                        tmp_path: pathlib.Path) -> None:
+def test_nova_wants_raw(
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
     site = make_site(force_raw=True)
     image_id = site.publish(hostile.harmless(tmp_path))
     base = site.nova.base_file(image_id)
     assert site.state(image_id)['converted']
     assert base.read_bytes() == hosts.content(8 * MIB, 0).ljust(
-        hostile.VIRTUAL, b'\0')
+        hostile.VIRTUAL, b'\0'
+    )
     assert base.stat().st_blocks * 512 < 12 * MIB  # sparse
     derived = json.loads((site.copy() / 'base.json').read_text())
     assert derived['digest'] == hosts.digest_of(base.read_bytes())
@@ -272,17 +336,20 @@ def test_nova_wants_raw(make_site: Callable[..., Site],
 
 
 def test_novas_own_configuration_is_read(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
     conf = tmp_path / 'nova.conf'
     conf.write_text(
         f'[DEFAULT]\nstate_path = {tmp_path}\nforce_raw_images = False\n'
-        f'[image_cache]\nsubdirectory_name = base\n')
+        f'[image_cache]\nsubdirectory_name = base\n'
+    )
     site = make_site(start=False)
     site.agent.nova = {'nova_config_file': conf}
     site.agent.start()
     image_id = site.publish(hostile.harmless(tmp_path))
     assert site.state(image_id)['base_file'] == str(
-        tmp_path / 'instances' / 'base' / cache.base_name(image_id))
+        tmp_path / 'instances' / 'base' / cache.base_name(image_id)
+    )
     assert not site.state(image_id)['converted']
 
 
@@ -290,7 +357,8 @@ def test_novas_own_configuration_is_read(
 
 
 def test_what_is_touched_stays_and_what_is_wanted_comes_back(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
     site = make_site(touch_interval=1)
     image_id = site.publish(hostile.harmless(tmp_path))
     base = site.nova.base_file(image_id)
@@ -306,8 +374,8 @@ def test_what_is_touched_stays_and_what_is_wanted_comes_back(
 
 @pytest.mark.parametrize('publish', ['auto', 'symlink'])
 def test_a_deleted_image_ages_out_and_its_clones_live(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path,
-        publish: str) -> None:
+    make_site: Callable[..., Site], tmp_path: pathlib.Path, publish: str
+) -> None:
     site = make_site(publish=publish, touch_interval=1)
     image_id = site.publish(hostile.harmless(tmp_path))
     base = site.nova.base_file(image_id)
@@ -323,8 +391,10 @@ def test_a_deleted_image_ages_out_and_its_clones_live(
     assert base.exists()  # Nova knows that it is in use
     os.utime(base, (1, 1))
     passes = site.agent.metric('agent_passes_total')
-    assert eventually(lambda: site.agent.metric('agent_passes_total')
-                      > passes + 2, agents.LONG)
+    assert eventually(
+        lambda: site.agent.metric('agent_passes_total') > passes + 2,
+        agents.LONG,
+    )
     assert base.stat().st_mtime == 1
     disk.unlink()
     site.nova.age(maximum=3600)
@@ -332,11 +402,13 @@ def test_a_deleted_image_ages_out_and_its_clones_live(
     # The last name of the content goes, and with it the space.
     assert eventually(
         lambda: not list((site.root / 'node1/ssd/published').iterdir()),
-        agents.LONG)
+        agents.LONG,
+    )
 
 
 def test_what_nova_has_made_is_left_alone(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
     site = make_site(start=False)
     image_id = site.upload(hostile.harmless(tmp_path))
     site.nova.clone(image_id, 'vm1', source=tmp_path / '0.qcow2')
@@ -346,8 +418,10 @@ def test_what_nova_has_made_is_left_alone(
     site.agent.start()
     site.becomes(image_id, states.FOREIGN)
     passes = site.agent.metric('agent_passes_total')
-    assert eventually(lambda: site.agent.metric('agent_passes_total')
-                      > passes + 1, agents.LONG)
+    assert eventually(
+        lambda: site.agent.metric('agent_passes_total') > passes + 1,
+        agents.LONG,
+    )
     assert facts(base) == before
     assert site.agent.metric('agent_base_files') == 1
 
@@ -355,12 +429,20 @@ def test_what_nova_has_made_is_left_alone(
 def facts(path: pathlib.Path) -> tuple[int, ...]:
     """Return what changes of a file when somebody changes it."""
     found = path.stat()
-    return (found.st_ino, found.st_mode, found.st_uid, found.st_size,
-            found.st_nlink, found.st_mtime_ns, found.st_ctime_ns)
+    return (
+        found.st_ino,
+        found.st_mode,
+        found.st_uid,
+        found.st_size,
+        found.st_nlink,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+    )
 
 
 def test_a_dangling_link_of_ours_leads_somewhere_again(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
     site = make_site(publish='symlink')
     image_id = site.publish(hostile.harmless(tmp_path))
     base = site.nova.base_file(image_id)
@@ -371,7 +453,8 @@ def test_a_dangling_link_of_ours_leads_somewhere_again(
 
 
 def test_a_link_into_a_disk_that_was_replaced_leads_somewhere_again(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
     site = make_site(publish='symlink')
     image_id = site.publish(hostile.harmless(tmp_path))
     base = site.nova.base_file(image_id)
@@ -386,7 +469,8 @@ def test_a_link_into_a_disk_that_was_replaced_leads_somewhere_again(
 
 
 def test_a_dangling_link_of_somebody_else_is_left_to_nova(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
     site = make_site(start=False)
     image_id = site.upload(hostile.harmless(tmp_path))
     site.nova.base.mkdir()
@@ -398,8 +482,11 @@ def test_a_dangling_link_of_somebody_else_is_left_to_nova(
 
 @pytest.mark.parametrize('publish', ['auto', 'copy'])
 def test_what_clones_need_stays_while_novas_disk_is_not_mounted(
-        make_site: Callable[..., Site], disks: Disks, tmp_path: pathlib.Path,
-        publish: str) -> None:
+    make_site: Callable[..., Site],
+    disks: Disks,
+    tmp_path: pathlib.Path,
+    publish: str,
+) -> None:
     disk = disks.mount('disk', 'ext4')
     site = make_site(disk / 'nova', publish=publish, touch_interval=1)
     deleted = site.publish(hostile.harmless(tmp_path))
@@ -421,12 +508,14 @@ def test_what_clones_need_stays_while_novas_disk_is_not_mounted(
         site.becomes(lives, states.PUBLISHED)
         run('qemu-img', 'check', disk / 'nova' / 'vm1' / 'disk')
     os.utime(site.nova.base_file(lives), (1, 1))  # it is still ours
-    assert eventually(lambda: site.nova.base_file(lives).stat().st_mtime > 1,
-                      agents.LONG)
+    assert eventually(
+        lambda: site.nova.base_file(lives).stat().st_mtime > 1, agents.LONG
+    )
 
 
 def test_what_clones_need_stays_when_nova_moves(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
     site = make_site(publish='symlink')
     image_id = site.publish(hostile.harmless(tmp_path))
     site.nova.clone(image_id, 'vm1')
@@ -437,19 +526,23 @@ def test_what_clones_need_stays_when_nova_moves(
     site.agent.nova['instances_path'] = other
     site.agent.start()
     passes = site.agent.metric('agent_passes_total')
-    assert eventually(lambda: site.agent.metric('agent_passes_total')
-                      > passes + 1, agents.LONG)
+    assert eventually(
+        lambda: site.agent.metric('agent_passes_total') > passes + 1,
+        agents.LONG,
+    )
     run('qemu-img', 'check', site.nova.instances_path / 'vm1' / 'disk')
     # It goes with the base file, as ever.
     (site.nova.instances_path / 'vm1' / 'disk').unlink()
     site.nova.age(maximum=0)
     assert eventually(
         lambda: not list((site.root / 'node1/ssd/published').iterdir()),
-        agents.LONG)
+        agents.LONG,
+    )
 
 
 def test_an_image_with_new_content_is_stale_until_nova_has_aged_it_out(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
     site = make_site(touch_interval=1)
     image_id = site.publish(hosts.content(MIB, 1))
     site.delete(image_id)
@@ -459,11 +552,15 @@ def test_an_image_with_new_content_is_stale_until_nova_has_aged_it_out(
     base = site.nova.base_file(image_id)
     os.utime(base, (1, 1))
     passes = site.agent.metric('agent_passes_total')
-    assert eventually(lambda: site.agent.metric('agent_passes_total')
-                      > passes + 1, agents.LONG)
+    assert eventually(
+        lambda: site.agent.metric('agent_passes_total') > passes + 1,
+        agents.LONG,
+    )
     assert base.stat().st_mtime == 1
-    assert not any(record['published'] for record
-                   in site.agent.host.records('copies').values())
+    assert not any(
+        record['published']
+        for record in site.agent.host.records('copies').values()
+    )
     site.nova.age(maximum=3600)
     site.becomes(image_id, states.PUBLISHED)
     assert base.read_bytes() == data
@@ -473,11 +570,10 @@ def test_an_image_with_new_content_is_stale_until_nova_has_aged_it_out(
 
 
 def test_a_template_that_is_immutable_is_not_published(
-        make_site: Callable[..., Site], disks: Disks,
-        tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disks.mount('node1', 'ext4')
-    site = make_site(location='ssd:tmpl:10', start=False,
-                     publish='symlink')
+    site = make_site(location='ssd:tmpl:10', start=False, publish='symlink')
     image_id = site.upload(hostile.harmless(tmp_path))
     image = site.copy() / 'image'
     published = tmp_path / 'node1/tmpl/published'
@@ -493,8 +589,8 @@ def test_a_template_that_is_immutable_is_not_published(
 
 
 def test_a_read_only_cache_is_reported(
-        make_site: Callable[..., Site], disks: Disks,
-        tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], disks: Disks, tmp_path: pathlib.Path
+) -> None:
     disk = disks.mount('disk', 'ext4')
     site = make_site(disk / 'nova', start=False)
     site.nova.base.mkdir()
@@ -509,17 +605,20 @@ def test_a_read_only_cache_is_reported(
 
 @pytest.mark.parametrize('option', ['user', 'hypervisor_user'])
 def test_who_cannot_reach_a_linked_template(
-        make_site: Callable[..., Site], disks: Disks,
-        tmp_path: pathlib.Path, option: str) -> None:
-    site = make_site(disks.mount('disk', 'ext4') / 'nova',
-                     **{option: STRANGER})
+    make_site: Callable[..., Site],
+    disks: Disks,
+    tmp_path: pathlib.Path,
+    option: str,
+) -> None:
+    site = make_site(
+        disks.mount('disk', 'ext4') / 'nova', **{option: STRANGER}
+    )
     image_id = site.upload(hostile.harmless(tmp_path))
     state = site.becomes(image_id, states.FAILED)
     assert f'{STRANGER} cannot enter' in state['reason']
     assert not os.path.lexists(site.nova.base_file(image_id))
     # The download that Nova makes instead is not in anybody's way.
-    outcome = site.nova.clone(image_id, 'vm1',
-                              source=tmp_path / '0.qcow2')
+    outcome = site.nova.clone(image_id, 'vm1', source=tmp_path / '0.qcow2')
     assert outcome['downloads'] == 1
     site.becomes(image_id, states.FOREIGN)
 
@@ -528,10 +627,13 @@ def test_who_cannot_reach_a_linked_template(
 
 
 def test_no_hostile_template_is_published(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
     site = make_site(force_raw=True)
-    images = {name: site.upload(make(tmp_path))
-              for name, make in hostile.HOSTILE.items()}
+    images = {
+        name: site.upload(make(tmp_path))
+        for name, make in hostile.HOSTILE.items()
+    }
     for name, image_id in images.items():
         state = site.becomes(image_id, states.REFUSED)
         assert state['reason'], name
@@ -541,8 +643,9 @@ def test_no_hostile_template_is_published(
     assert site.agent.metric('agent_base_files') == len(hostile.HOSTILE)
     metrics = site.agent.ask('/metrics').decode()
     records = site.agent.host.records('copies').values()
-    assert all(f'reason="{record["refused"]}"' in metrics
-               for record in records)
+    assert all(
+        f'reason="{record["refused"]}"' in metrics for record in records
+    )
     assert all(record['refused'] for record in records)
     # A good one is not kept waiting by them, and Glance serves them all.
     site.publish(hostile.harmless(tmp_path, 1))
@@ -553,7 +656,8 @@ def test_no_hostile_template_is_published(
 
 
 def test_a_disk_of_many_tebibytes_hinders_nobody(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
     site = make_site(force_raw=True)
     run('qemu-img', 'create', '-f', 'qcow2', tmp_path / 'huge', '10T')
     huge = site.upload((tmp_path / 'huge').read_bytes())
@@ -572,35 +676,43 @@ def peak_memory(agent: agents.Agent) -> int:
 
 
 @pytest.fixture
-def storm(make_site: Callable[..., Site], tmp_path: pathlib.Path
-          ) -> tuple[Site, str]:
+def storm(
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> tuple[Site, str]:
     """A node that a template is on its way to, and its image.
 
     It comes slowly: the other node sends half a MiB a second.
     """
-    site = make_site(start=False, lock_timeout=60,
-                     settings={'tmpl_store_download_limit': MIB})
+    site = make_site(
+        start=False,
+        lock_timeout=60,
+        settings={'tmpl_store_download_limit': MIB},
+    )
     source = site.cluster.node('node0', 'ssd:ssd:10')
     source.start()
     image_id = hosts.new_id()
     data = hostile.harmless(tmp_path)
     source.host.repository().add(image_id, [data], len(data), 'sha256')
     site.agent.start()
-    assert eventually(lambda: site.state(image_id).get('boots_wait'),
-                      agents.LONG), site.agent.log_tail()
+    assert eventually(
+        lambda: site.state(image_id).get('boots_wait'), agents.LONG
+    ), site.agent.log_tail()
     return site, image_id
 
 
 def test_boots_wait_for_a_template_on_its_way(
-        storm: tuple[Site, str], tmp_path: pathlib.Path) -> None:
+    storm: tuple[Site, str], tmp_path: pathlib.Path
+) -> None:
     site, image_id = storm
     others = [Nova(site.nova.instances_path) for _ in range(4)]
     everybody = [site.nova, *(each.__enter__() for each in others)]
     try:
         for number, nova in enumerate(everybody):
-            nova.begin_clones(image_id, *(f'vm{number}-{each}'
-                                          for each in range(10)),
-                              source=tmp_path / '0.qcow2')
+            nova.begin_clones(
+                image_id,
+                *(f'vm{number}-{each}' for each in range(10)),
+                source=tmp_path / '0.qcow2',
+            )
         outcomes = [nova.end_clones() for nova in everybody]
     finally:
         for nova in others:
@@ -611,27 +723,36 @@ def test_boots_wait_for_a_template_on_its_way(
 
 
 def test_boots_wait_also_for_a_template_that_waits_for_another_one(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
-    site = make_site(start=False, lock_timeout=60, settings={
-        'tmpl_store_download_limit': MIB, 'tmpl_store_transfers': 1})
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
+    site = make_site(
+        start=False,
+        lock_timeout=60,
+        settings={'tmpl_store_download_limit': MIB, 'tmpl_store_transfers': 1},
+    )
     source = site.cluster.node('node0', 'ssd:ssd:10').start()
     image_ids = [hosts.new_id() for _ in range(2)]
     for seed, image_id in enumerate(image_ids):
         data = hostile.harmless(tmp_path, seed)
         source.host.repository().add(image_id, [data], len(data), 'sha256')
     site.agent.start()
-    assert eventually(lambda: all(
-        site.state(each).get('boots_wait') for each in image_ids),
-        agents.LONG), site.agent.log_tail()
+    assert eventually(
+        lambda: all(site.state(each).get('boots_wait') for each in image_ids),
+        agents.LONG,
+    ), site.agent.log_tail()
     assert len(site.agent.status()['transfers']) == 1
     for seed, image_id in enumerate(image_ids):
-        assert site.nova.clone(
-            image_id, image_id,
-            source=tmp_path / f'{seed}.qcow2')['downloads'] == 0
+        assert (
+            site.nova.clone(
+                image_id, image_id, source=tmp_path / f'{seed}.qcow2'
+            )['downloads']
+            == 0
+        )
 
 
 def test_boots_go_on_when_the_agent_dies(
-        storm: tuple[Site, str], tmp_path: pathlib.Path) -> None:
+    storm: tuple[Site, str], tmp_path: pathlib.Path
+) -> None:
     site, image_id = storm
     site.nova.begin_clones(image_id, 'vm1', source=tmp_path / '0.qcow2')
     time.sleep(0.5)
@@ -642,28 +763,36 @@ def test_boots_go_on_when_the_agent_dies(
 
 
 def test_boots_go_on_when_the_transfer_is_too_slow(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
-    site = make_site(start=False, lock_timeout=2,
-                     settings={'tmpl_store_download_limit': 100 << 10})
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
+    site = make_site(
+        start=False,
+        lock_timeout=2,
+        settings={'tmpl_store_download_limit': 100 << 10},
+    )
     source = site.cluster.node('node0', 'ssd:ssd:10').start()
     image_id = hosts.new_id()
     data = hostile.harmless(tmp_path)
     source.host.repository().add(image_id, [data], len(data), 'sha256')
     site.agent.start()
-    assert eventually(lambda: site.state(image_id).get('boots_wait'),
-                      agents.LONG)
+    assert eventually(
+        lambda: site.state(image_id).get('boots_wait'), agents.LONG
+    )
     outcome = site.nova.clone(image_id, 'vm1', source=tmp_path / '0.qcow2')
     assert outcome['downloads'] == 1
     assert site.agent.transfer()
     # Nor does the agent keep them waiting once more.
     passes = site.agent.metric('agent_passes_total')
-    assert eventually(lambda: site.agent.metric('agent_passes_total')
-                      > passes + 2, agents.LONG)
+    assert eventually(
+        lambda: site.agent.metric('agent_passes_total') > passes + 2,
+        agents.LONG,
+    )
     assert not site.state(image_id).get('boots_wait')
 
 
 def test_boots_go_on_when_the_agent_hangs(
-        storm: tuple[Site, str], tmp_path: pathlib.Path) -> None:
+    storm: tuple[Site, str], tmp_path: pathlib.Path
+) -> None:
     site, image_id = storm
     site.nova.begin_clones(image_id, 'vm1', source=tmp_path / '0.qcow2')
     site.agent.pause()
@@ -674,18 +803,21 @@ def test_boots_go_on_when_the_agent_hangs(
 # Hosts that hold no copy
 
 
-def owned_elsewhere(site: Site, tmp_path: pathlib.Path
-                    ) -> tuple[agents.Agent, str, str]:
+def owned_elsewhere(
+    site: Site, tmp_path: pathlib.Path
+) -> tuple[agents.Agent, str, str]:
     """Upload an image that falls to another node; start both agents.
 
     :returns: the other node, the image's id, the template's digest
     """
     # All but all of the hash space is the other node's.
-    owner = site.cluster.node('node0', 'ssd:ssd:1000000',
-                              tmpl_store_copies=1).start()
+    owner = site.cluster.node(
+        'node0', 'ssd:ssd:1000000', tmpl_store_copies=1
+    ).start()
     site.agent.start()
-    assert eventually(lambda: site.cluster.live(site.agent, owner),
-                      agents.LONG)
+    assert eventually(
+        lambda: site.cluster.live(site.agent, owner), agents.LONG
+    )
     image_id, data = hosts.new_id(), hostile.harmless(tmp_path)
     owner.host.repository().add(image_id, [data], len(data), 'sha256')
     digest = hosts.digest_of(data)
@@ -701,9 +833,11 @@ def begin_download(site: Site, image_id: str) -> None:
 
 
 def test_a_boot_elsewhere_brings_a_copy_into_the_cache(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
-    site = make_site(start=False, fetch_on_boot=True,
-                     settings={'tmpl_store_copies': 1})
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
+    site = make_site(
+        start=False, fetch_on_boot=True, settings={'tmpl_store_copies': 1}
+    )
     _, image_id, digest = owned_elsewhere(site, tmp_path)
     begin_download(site, image_id)
     assert eventually(lambda: site.agent.host.copies(digest), agents.LONG)
@@ -713,13 +847,19 @@ def test_a_boot_elsewhere_brings_a_copy_into_the_cache(
 
 
 def test_a_boot_of_novas_own_brings_a_copy_into_the_cache(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
-    site = make_site(start=False, fetch_on_boot=True,
-                     settings={'tmpl_store_copies': 1})
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
+    site = make_site(
+        start=False, fetch_on_boot=True, settings={'tmpl_store_copies': 1}
+    )
     site.nova.base.mkdir()
     _, image_id, digest = owned_elsewhere(site, tmp_path)
-    assert site.nova.clone(image_id, 'vm1',
-                           source=tmp_path / '0.qcow2')['downloads'] == 1
+    assert (
+        site.nova.clone(image_id, 'vm1', source=tmp_path / '0.qcow2')[
+            'downloads'
+        ]
+        == 1
+    )
     assert eventually(lambda: site.agent.host.copies(digest), agents.LONG)
     site.becomes(image_id, states.FOREIGN)
 
@@ -729,10 +869,16 @@ def test_a_boot_of_novas_own_brings_a_copy_into_the_cache(
 
 @pytest.mark.parametrize('publish', ['copy', 'hardlink'])
 def test_a_damaged_base_file_is_reported_with_its_instances(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path,
-        publish: str) -> None:
-    site = make_site(force_raw=True, publish=publish, settings={
-        'tmpl_store_scrub_period': 1, 'tmpl_store_scrub_rate': 200 * MIB})
+    make_site: Callable[..., Site], tmp_path: pathlib.Path, publish: str
+) -> None:
+    site = make_site(
+        force_raw=True,
+        publish=publish,
+        settings={
+            'tmpl_store_scrub_period': 1,
+            'tmpl_store_scrub_rate': 200 * MIB,
+        },
+    )
     image_id = site.publish(hostile.harmless(tmp_path))
     site.nova.clone(image_id, 'vm1')
     base = site.nova.base_file(image_id)
@@ -747,16 +893,21 @@ def test_a_damaged_base_file_is_reported_with_its_instances(
 
 
 def test_the_original_goes_where_it_is_only_a_cache(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path) -> None:
-    site = make_site(start=False, force_raw=True, keep_original=False,
-                     fetch_on_boot=True, touch_interval=1,
-                     settings={'tmpl_store_copies': 1})
+    make_site: Callable[..., Site], tmp_path: pathlib.Path
+) -> None:
+    site = make_site(
+        start=False,
+        force_raw=True,
+        keep_original=False,
+        fetch_on_boot=True,
+        touch_interval=1,
+        settings={'tmpl_store_copies': 1},
+    )
     owner, image_id, digest = owned_elsewhere(site, tmp_path)
     begin_download(site, image_id)
     base = site.nova.base_file(image_id)
     assert eventually(base.exists, agents.LONG), site.agent.log_tail()
-    assert eventually(lambda: not site.agent.host.copies(digest),
-                      agents.LONG)
+    assert eventually(lambda: not site.agent.host.copies(digest), agents.LONG)
     site.cluster.wait_for_holders(digest, 'node0')
     # What is left is looked after, and is what Nova wants.
     os.utime(base, (1, 1))
@@ -769,7 +920,8 @@ def test_the_original_goes_where_it_is_only_a_cache(
 
 
 def test_a_signal_to_stop_lets_boots_go_on(
-        storm: tuple[Site, str], tmp_path: pathlib.Path) -> None:
+    storm: tuple[Site, str], tmp_path: pathlib.Path
+) -> None:
     site, image_id = storm
     site.nova.begin_clones(image_id, 'vm1', source=tmp_path / '0.qcow2')
     os.kill(site.agent.pid, signal.SIGTERM)

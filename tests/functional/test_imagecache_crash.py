@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The publisher, killed again and again at any moment; a lane of its own."""
 
 import os
@@ -8,16 +9,17 @@ from collections.abc import Callable
 
 import pytest
 
-from tests import host as hosts
-from tests.functional import agents
+from harness import agents
+from harness import host as hosts
+from harness.etcd import eventually
 from tests.functional import hostile
-from tests.functional.etcd import eventually
 from tests.functional.test_imagecache import Site
 from tests.functional.test_imagecache import make_site
 from tmpl_glance_store.imagecache import states
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason='only root can mount disks')
+    os.geteuid() != 0, reason='only root can mount disks'
+)
 
 __all__ = ('make_site',)  # a fixture
 
@@ -26,10 +28,11 @@ ROUNDS = 12
 
 @pytest.mark.parametrize('publish', ['hardlink', 'symlink', 'copy'])
 def test_a_storm_of_kills_leaves_whole_base_files_and_nothing_else(
-        make_site: Callable[..., Site], tmp_path: pathlib.Path,
-        publish: str) -> None:
-    site = make_site(start=False, force_raw=True, publish=publish,
-                     convert_concurrency=2)
+    make_site: Callable[..., Site], tmp_path: pathlib.Path, publish: str
+) -> None:
+    site = make_site(
+        start=False, force_raw=True, publish=publish, convert_concurrency=2
+    )
     moment = random.Random(publish)
     images: dict[str, int] = {}
     for number in range(ROUNDS):
@@ -47,11 +50,13 @@ def test_a_storm_of_kills_leaves_whole_base_files_and_nothing_else(
         base = site.nova.base_file(image_id)
         data = hosts.content(8 * hostile.MIB, number)
         assert base.read_bytes() == data.ljust(hostile.VIRTUAL, b'\0'), number
-    assert not [each for each in site.nova.base.iterdir()
-                if each.name.startswith('.')]
+    assert not [
+        each for each in site.nova.base.iterdir() if each.name.startswith('.')
+    ]
     view = site.agent.host
     assert eventually(lambda: not view.disagreements(), agents.LONG), (
-        view.disagreements())
+        view.disagreements()
+    )
     names = [f'vm{number}' for number in images.values()]
     for name, image_id in zip(names, images, strict=True):
         assert site.nova.clone(image_id, name)['downloads'] == 0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several processes with several threads each, on one catalog and its disks.
 
 As glance-api under uWSGI, with more going on.
@@ -20,8 +21,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests import host as hosts
-from tests.host import Host
+from harness import host as hosts
+from harness.host import Host
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
 from tmpl_glance_store import repository
@@ -48,20 +49,24 @@ class Worker:
     draw: random.Random
     kept: Kept = dataclasses.field(default_factory=dict)
     done: collections.Counter[str] = dataclasses.field(
-        default_factory=collections.Counter)
+        default_factory=collections.Counter
+    )
 
     def run(self) -> 'Worker':
         for turn in range(TURNS):
-            act = self.draw.choice((self.add, self.add, self.read,
-                                    self.delete, self.meet))
+            act = self.draw.choice(
+                (self.add, self.add, self.read, self.delete, self.meet)
+            )
             act(f'{self.name}-{turn}')
             self.done[act.__name__] += 1
         return self
 
     def add(self, image_id: str) -> None:
         number = self.draw.randrange(len(SIZES))
-        self.kept[image_id] = number, hosts.add(
-            self.repo, content(number), image_id)
+        self.kept[image_id] = (
+            number,
+            hosts.add(self.repo, content(number), image_id),
+        )
 
     def read(self, _: str) -> None:
         for number, image in self.kept.values():
@@ -81,41 +86,60 @@ class Worker:
         hosts.remove(self.repo, image)
 
 
-def work(host: str, process: int, seed: int
-         ) -> tuple[Kept, collections.Counter[str]]:
+def work(
+    host: str, process: int, seed: int
+) -> tuple[Kept, collections.Counter[str]]:
     """Be one of the processes; return what its threads have kept."""
     repo = Host.from_json(host).repository()
-    workers = [Worker(repo, f'image-{process}-{thread}',
-                      random.Random(f'{seed}/{process}/{thread}'))
-               for thread in range(THREADS)]
+    workers = [
+        Worker(
+            repo,
+            f'image-{process}-{thread}',
+            random.Random(f'{seed}/{process}/{thread}'),
+        )
+        for thread in range(THREADS)
+    ]
     with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
         ended = list(threads.map(Worker.run, workers))
-    return ({image_id: kept for worker in ended
-             for image_id, kept in worker.kept.items()},
-            sum((worker.done for worker in ended), collections.Counter()))
+    return (
+        {
+            image_id: kept
+            for worker in ended
+            for image_id, kept in worker.kept.items()
+        },
+        sum((worker.done for worker in ended), collections.Counter()),
+    )
 
 
 @pytest.fixture
 def processes() -> Iterator[concurrent.futures.ProcessPoolExecutor]:
     # Started anew: a fork would inherit the threads and locks of the tests.
     with concurrent.futures.ProcessPoolExecutor(
-            PROCESSES, multiprocessing.get_context('spawn')) as pool:
+        PROCESSES, multiprocessing.get_context('spawn')
+    ) as pool:
         yield pool
 
 
-@pytest.mark.parametrize('locations', [
-    ('ssd:a:1', 'ssd:b:1', 'ssd:c:1'), ('staging:s:1', 'ssd:a:1')])
+@pytest.mark.parametrize(
+    'locations',
+    [('ssd:a:1', 'ssd:b:1', 'ssd:c:1'), ('staging:s:1', 'ssd:a:1')],
+)
 def test_the_disks_and_the_catalog_agree_after_a_crowd_has_worked_on_them(
-        tmp_path: pathlib.Path, locations: tuple[str, ...],
-        processes: concurrent.futures.ProcessPoolExecutor) -> None:
+    tmp_path: pathlib.Path,
+    locations: tuple[str, ...],
+    processes: concurrent.futures.ProcessPoolExecutor,
+) -> None:
     host = Host(tmp_path, *locations)
     seed = int(os.environ.get('TMPL_CROWD_SEED', random.getrandbits(32)))
     print(f'repeat with TMPL_CROWD_SEED={seed}')
     done: collections.Counter[str] = collections.Counter()
     kept: Kept = {}
     for their_kept, their_done in processes.map(
-            work, [host.to_json()] * PROCESSES, range(PROCESSES),
-            [seed] * PROCESSES):
+        work,
+        [host.to_json()] * PROCESSES,
+        range(PROCESSES),
+        [seed] * PROCESSES,
+    ):
         kept.update(their_kept)
         done += their_done
     assert done.total() == PROCESSES * THREADS * TURNS
@@ -138,12 +162,13 @@ def start(host: str) -> list[str]:
 
 
 def test_processes_that_start_at_once_agree_on_the_locations(
-        tmp_path: pathlib.Path,
-        processes: concurrent.futures.ProcessPoolExecutor) -> None:
+    tmp_path: pathlib.Path, processes: concurrent.futures.ProcessPoolExecutor
+) -> None:
     for turn in range(5):
         host = Host(tmp_path / str(turn))
-        ids = set(map(tuple, processes.map(start,
-                                           [host.to_json()] * PROCESSES)))
+        ids = set(
+            map(tuple, processes.map(start, [host.to_json()] * PROCESSES))
+        )
         assert len(ids) == 1
         assert host.records('locations').keys() == set(*ids)
 
@@ -153,24 +178,31 @@ def test_processes_that_start_at_once_agree_on_the_locations(
 
 def come_and_go(host: Host) -> None:
     """Let another process open the repository, upload, and end."""
-    script = ('import sys\n'
-              'from tests import host\n'
-              'repo = host.Host.from_json(sys.argv[1]).repository()\n'
-              'host.add(repo, b"by another process")\n'
-              'repo.catalog.close()\n')
-    subprocess.run([sys.executable, '-c', script, host.to_json()], check=True,
-                   cwd=pathlib.Path(__file__).parents[2])
+    script = (
+        'import sys\n'
+        'from harness import host\n'
+        'repo = host.Host.from_json(sys.argv[1]).repository()\n'
+        'host.add(repo, b"by another process")\n'
+        'repo.catalog.close()\n'
+    )
+    subprocess.run(
+        [sys.executable, '-c', script, host.to_json()],
+        check=True,
+        cwd=pathlib.Path(__file__).parents[2],
+    )
 
 
 def another_backend(host: Host) -> repository.Repository:
     """What the second backend of a Glance does when Glance starts."""
-    return Host(host.root, 'ssd:other:1',
-                tmpl_store_cluster='other').repository()
+    return Host(
+        host.root, 'ssd:other:1', tmpl_store_cluster='other'
+    ).repository()
 
 
 @pytest.mark.parametrize('act', [Host.repository, another_backend])
 def test_a_second_store_of_the_process_does_not_let_uploads_go_missing(
-        host: Host, act: Callable[[Host], repository.Repository]) -> None:
+    host: Host, act: Callable[[Host], repository.Repository]
+) -> None:
     repo = host.repository()
     first = hosts.add(repo, b'first')
     second_store = act(host)  # on the same catalog file
@@ -186,11 +218,15 @@ def test_a_second_store_of_the_process_does_not_let_uploads_go_missing(
     assert host.disagreements() == []
 
 
-def test_a_catalog_that_another_process_is_making_is_waited_for(host: Host
-                                                                ) -> None:
-    with (contextlib.closing(sqlite3.connect(
-            host.root / 'catalog.sqlite', isolation_level=None)) as other,
-            concurrent.futures.ThreadPoolExecutor(1) as threads):
+def test_a_catalog_that_another_process_is_making_is_waited_for(
+    host: Host,
+) -> None:
+    with (
+        contextlib.closing(
+            sqlite3.connect(host.root / 'catalog.sqlite', isolation_level=None)
+        ) as other,
+        concurrent.futures.ThreadPoolExecutor(1) as threads,
+    ):
         other.execute('BEGIN IMMEDIATE')
         starting = threads.submit(host.repository)
         concurrent.futures.wait([starting], timeout=0.3)
@@ -199,8 +235,9 @@ def test_a_catalog_that_another_process_is_making_is_waited_for(host: Host
     assert len(repo.catalog.locations()) == len(host.paths)
 
 
-def test_a_fork_after_the_start_is_as_good_as_a_new_process(host: Host
-                                                            ) -> None:
+def test_a_fork_after_the_start_is_as_good_as_a_new_process(
+    host: Host,
+) -> None:
     # uWSGI loads the application, and with it the store, before it forks.
     repo = host.repository()
     hosts.add(repo, b'before')
@@ -227,15 +264,18 @@ def test_the_connections_of_ended_threads_are_closed(host: Host) -> None:
     def connections() -> int:
         gc.collect()
         log = str(host.root / 'catalog.sqlite-wal')
-        return [os.path.realpath(f'/proc/self/fd/{name}') for name
-                in os.listdir('/proc/self/fd')].count(log)
+        return [
+            os.path.realpath(f'/proc/self/fd/{name}')
+            for name in os.listdir('/proc/self/fd')
+        ].count(log)
 
     hosts.add(repo, b'x')
     before = connections()
     assert before
     for number in range(20):
-        thread = threading.Thread(target=hosts.add,
-                                  args=(repo, b'x', f'image-{number}'))
+        thread = threading.Thread(
+            target=hosts.add, args=(repo, b'x', f'image-{number}')
+        )
         thread.start()
         thread.join()
     assert len(host.records('images')) == 21

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading from other nodes: real listeners, real TLS, real SIGKILL.
 
 Each node has a loopback address of its own. Time-outs are short only where a
@@ -30,16 +31,16 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies
 
-from tests.functional import certificates
+from harness import certificates
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import layout
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
-from tmpl_glance_store import peer
 from tmpl_glance_store import tls
-from tmpl_glance_store.agent import api
-from tmpl_glance_store.agent import listener
 from tmpl_glance_store.agent import metrics as api_metrics
-from tmpl_glance_store.localstore import paths
+from tmpl_glance_store.agent.http import application as api
+from tmpl_glance_store.agent.http import listener
+from tmpl_glance_store.remote import templates as peer
 
 MIB = 1 << 20
 PIECE = merkle.MIN_PIECE
@@ -59,20 +60,35 @@ class Node:
     :param streams: see :class:`api.Application`
     """
 
-    def __init__(self, root: pathlib.Path, host: str = '127.0.0.1', *,
-                 files: tls.Files | None = None, streams: int = 60,
-                 **options: Any) -> None:
-        self.where = paths.Paths(str(root))
+    def __init__(
+        self,
+        root: pathlib.Path,
+        host: str = '127.0.0.1',
+        *,
+        files: tls.Files | None = None,
+        streams: int = 60,
+        **options: Any,
+    ) -> None:
+        self.where = layout.Paths(str(root))
         self.host, self._files = host, files
         self.registry = prometheus_client.CollectorRegistry()
         metrics = api_metrics.ApiMetrics(self.registry)
         application = api.Application(
-            find_copy=self.find_copy, status=dict,
-            healthy=lambda: (True, 'ok'), registry=self.registry,
-            metrics=metrics, streams=streams)
+            find_copy=self.find_copy,
+            status=dict,
+            healthy=lambda: (True, 'ok'),
+            registry=self.registry,
+            metrics=metrics,
+            streams=streams,
+        )
         self.api = listener.Listener(
-            application, host=host, port=0, metrics=metrics,
-            context=tls.server(files) if files else None, **options)
+            application,
+            host=host,
+            port=0,
+            metrics=metrics,
+            context=tls.server(files) if files else None,
+            **options,
+        )
 
     def __enter__(self) -> Self:
         self.api.start()
@@ -89,8 +105,11 @@ class Node:
 
     def find_copy(self, digest: str) -> str | None:
         """Return the directory of a copy, as the local store does."""
-        return (self.where.copy(digest)
-                if os.path.isfile(self.where.image(digest)) else None)
+        return (
+            self.where.copy(digest)
+            if os.path.isfile(self.where.image(digest))
+            else None
+        )
 
     def value(self, name: str, **labels: str) -> float:
         """Return the value of a metric."""
@@ -124,8 +143,9 @@ class Stored:
     @property
     def directory(self) -> pathlib.Path:
         """The directory of the copy."""
-        return pathlib.Path(paths.Paths(str(self.root)).copy(
-            self.template.digest))
+        return pathlib.Path(
+            layout.Paths(str(self.root)).copy(self.template.digest)
+        )
 
     @property
     def path(self) -> str:
@@ -144,10 +164,20 @@ def store(root: pathlib.Path, size: int) -> Stored:
     tree = merkle.TreeHasher()
     tree.update(content)
     digest, layer = tree.finish()
-    stored = Stored(root, objects.Template(
-        digest=digest.hex(), size=size, position=0, checksum='',
-        hashing_algo='sha512', multihash='', piece_size=tree.piece,
-        created_at=0), content)
+    stored = Stored(
+        root,
+        objects.Template(
+            digest=digest.hex(),
+            size=size,
+            position=0,
+            checksum='',
+            hashing_algo='sha512',
+            multihash='',
+            piece_size=tree.piece,
+            created_at=0,
+        ),
+        content,
+    )
     stored.directory.mkdir(parents=True)
     (stored.directory / 'image').write_bytes(content)
     (stored.directory / 'pieces').write_bytes(b''.join(layer))
@@ -179,8 +209,9 @@ def node(stored: Stored) -> Iterator[Node]:
 
 
 @pytest.fixture(scope='module')
-def authority(tmp_path_factory: pytest.TempPathFactory
-              ) -> certificates.Authority:
+def authority(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> certificates.Authority:
     return certificates.Authority(tmp_path_factory.mktemp('ca'))
 
 
@@ -202,12 +233,20 @@ def secure_node(stored: Stored, files: tls.Files) -> Iterator[Node]:
         yield running
 
 
-def read(stored: Stored, *holders: str, offset: int = 0,
-         length: int | None = None, **options: Any) -> bytes:
+def read(
+    stored: Stored,
+    *holders: str,
+    offset: int = 0,
+    length: int | None = None,
+    **options: Any,
+) -> bytes:
     """Return what a read gives."""
     options.setdefault('timeout', LONG)
-    return b''.join(peer.RemoteTemplates(**options).open(
-        stored.template, holders, offset, length))
+    return b''.join(
+        peer.RemoteTemplates(**options).open(
+            stored.template, holders, offset, length
+        )
+    )
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -231,48 +270,67 @@ def test_a_whole_read_gives_the_content(stored: Stored, node: Node) -> None:
 
 
 @pytest.mark.parametrize('size', [0, 1, PIECE, PIECE + 1, 2 * PIECE])
-def test_templates_of_all_shapes_are_read(tmp_path: pathlib.Path,
-                                          size: int) -> None:
+def test_templates_of_all_shapes_are_read(
+    tmp_path: pathlib.Path, size: int
+) -> None:
     stored = store(tmp_path / 'location', size)
     with Node(stored.root) as node:
         assert read(stored, node.url) == stored.content
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[
-    HealthCheck.function_scoped_fixture])
-@given(offset=strategies.integers(0, SIZE + 1),
-       length=strategies.none() | strategies.integers(0, 2 * PIECE))
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    offset=strategies.integers(0, SIZE + 1),
+    length=strategies.none() | strategies.integers(0, 2 * PIECE),
+)
 def test_a_range_gives_its_bytes_and_fetches_only_its_pieces(
-        stored: Stored, node: Node, offset: int, length: int | None) -> None:
+    stored: Stored, node: Node, offset: int, length: int | None
+) -> None:
     sent = node.value('sent_bytes_total')
     end = SIZE if length is None else min(offset + length, SIZE)
-    assert read(stored, node.url, offset=offset,
-                length=length) == stored.content[offset:end]
+    assert (
+        read(stored, node.url, offset=offset, length=length)
+        == stored.content[offset:end]
+    )
     first, last = offset // PIECE, -(-end // PIECE)
-    expected = (min(last * PIECE, SIZE) - first * PIECE
-                if offset < end else 0)
+    expected = min(last * PIECE, SIZE) - first * PIECE if offset < end else 0
     assert node.value('sent_bytes_total') - sent == expected
 
 
 def test_a_read_takes_one_connection_and_two_requests(
-        tmp_path: pathlib.Path, stored: Stored) -> None:
+    tmp_path: pathlib.Path, stored: Stored
+) -> None:
     with Node(stored.root) as node:
         read(stored, node.url)
         for name in 'data', 'pieces':
             code = '206' if name == 'data' else '200'
-            assert node.value(
-                'requests_total', code=code,
-                endpoint=f'/v1/templates/<digest>/{name}') == 1
+            assert (
+                node.value(
+                    'requests_total',
+                    code=code,
+                    endpoint=f'/v1/templates/<digest>/{name}',
+                )
+                == 1
+            )
 
 
-def test_one_connection_serves_many_requests(stored: Stored,
-                                             node: Node) -> None:
+def test_one_connection_serves_many_requests(
+    stored: Stored, node: Node
+) -> None:
     client = http.client.HTTPConnection(*node.api.address, LONG)
     with contextlib.closing(client):
         for method, path, code, size in (
-                ('HEAD', stored.path, 200, 0), ('GET', '/healthz', 200, 3),
-                ('GET', stored.path, 200, SIZE), ('GET', '/metrics', 200, -1),
-                ('DELETE', stored.path, 405, -1), ('GET', '/', 404, -1)):
+            ('HEAD', stored.path, 200, 0),
+            ('GET', '/healthz', 200, 3),
+            ('GET', stored.path, 200, SIZE),
+            ('GET', '/metrics', 200, -1),
+            ('DELETE', stored.path, 405, -1),
+            ('GET', '/', 404, -1),
+        ):
             client.request(method, path)
             sock = client.sock
             response = client.getresponse()
@@ -281,13 +339,21 @@ def test_one_connection_serves_many_requests(stored: Stored,
             assert client.sock is sock
 
 
-@pytest.mark.parametrize('path', [
-    '/v1/templates/../../image', '/v1/templates/..%2f..%2fimage/data',
-    '/v1/templates/%2fetc%2fpasswd/data', '/v1/templates/{}/../data',
-    '/v1/templates/{}/image',
-    '/v1/templates/{}%00/data', '/v1//templates/{}/data'])
-def test_a_hostile_path_is_not_found(stored: Stored, node: Node,
-                                     path: str) -> None:
+@pytest.mark.parametrize(
+    'path',
+    [
+        '/v1/templates/../../image',
+        '/v1/templates/..%2f..%2fimage/data',
+        '/v1/templates/%2fetc%2fpasswd/data',
+        '/v1/templates/{}/../data',
+        '/v1/templates/{}/image',
+        '/v1/templates/{}%00/data',
+        '/v1//templates/{}/data',
+    ],
+)
+def test_a_hostile_path_is_not_found(
+    stored: Stored, node: Node, path: str
+) -> None:
     digest = stored.template.digest
     assert node.ask(path.format(digest)) == 404
     assert node.ask(stored.path.replace(digest, digest.upper())) == 404
@@ -297,25 +363,31 @@ def test_a_hostile_path_is_not_found(stored: Stored, node: Node,
 
 
 def test_a_holder_that_refuses_connections_is_replaced(
-        stored: Stored, node: Node) -> None:
-    assert read(stored, f'http://127.0.0.1:{free_port()}',
-                node.url) == stored.content
+    stored: Stored, node: Node
+) -> None:
+    assert (
+        read(stored, f'http://127.0.0.1:{free_port()}', node.url)
+        == stored.content
+    )
 
 
 def test_a_holder_without_the_copy_is_replaced(
-        tmp_path: pathlib.Path, stored: Stored, node: Node) -> None:
+    tmp_path: pathlib.Path, stored: Stored, node: Node
+) -> None:
     with Node(tmp_path, '127.0.0.2') as other:
         assert read(stored, other.url, node.url) == stored.content
 
 
-def test_a_holder_with_too_many_readers_is_replaced(stored: Stored,
-                                                    node: Node) -> None:
+def test_a_holder_with_too_many_readers_is_replaced(
+    stored: Stored, node: Node
+) -> None:
     with Node(stored.root, '127.0.0.2', streams=0) as busy:
         assert read(stored, busy.url, node.url) == stored.content
 
 
-def _serve(root: pathlib.Path,
-           pipe: multiprocessing.connection.Connection) -> None:
+def _serve(
+    root: pathlib.Path, pipe: multiprocessing.connection.Connection
+) -> None:
     """Be a node in a process of its own, until it is killed."""
     with Node(root) as node:
         pipe.send(node.url)
@@ -338,10 +410,13 @@ def node_process(root: pathlib.Path) -> Iterator[tuple[Any, str]]:
 
 
 def test_sigkill_of_a_holder_in_the_middle_of_a_read(large: Stored) -> None:
-    with (node_process(large.root) as (process, url),
-          Node(large.root, '127.0.0.2') as other):
+    with (
+        node_process(large.root) as (process, url),
+        Node(large.root, '127.0.0.2') as other,
+    ):
         file = peer.RemoteTemplates(timeout=LONG).open(
-            large.template, [url, other.url])
+            large.template, [url, other.url]
+        )
         chunks = iter(file)
         begin = list(itertools.islice(chunks, 3))
         assert other.value('sent_bytes_total') == 0
@@ -358,14 +433,14 @@ def test_sigkill_of_the_only_holder_is_not_an_end(large: Stored) -> None:
         with pytest.raises(exceptions.Unavailable, match=url):
             given.extend(file)
     data = b''.join(given)
-    assert data == large.content[:len(data)]
+    assert data == large.content[: len(data)]
     assert len(data) < LARGE
 
 
 @pytest.mark.parametrize('piece', [0, 7, SIZE // PIECE])
 def test_bits_flipped_at_rest_are_noticed(
-        tmp_path: pathlib.Path, stored: Stored, node: Node,
-        piece: int) -> None:
+    tmp_path: pathlib.Path, stored: Stored, node: Node, piece: int
+) -> None:
     bad = stored.copy(tmp_path / 'bad')
     with open(bad.directory / 'image', 'r+b') as image:
         image.seek(piece * PIECE + 100)
@@ -373,36 +448,59 @@ def test_bits_flipped_at_rest_are_noticed(
     lies = []
     with Node(bad.root, '127.0.0.2') as liar:
         sent = node.value('sent_bytes_total')
-        assert read(stored, liar.url, node.url,
-                    on_lie=lambda *lie: lies.append(lie)) == stored.content
+        assert (
+            read(
+                stored,
+                liar.url,
+                node.url,
+                on_lie=lambda *lie: lies.append(lie),
+            )
+            == stored.content
+        )
         assert lies == [(liar.url, stored.template.digest, piece)]
-        assert (node.value('sent_bytes_total') - sent
-                == SIZE - piece * PIECE)
-        with pytest.raises(exceptions.Unavailable,
-                           match=f'gave a bad piece {piece}'):
+        assert node.value('sent_bytes_total') - sent == SIZE - piece * PIECE
+        with pytest.raises(
+            exceptions.Unavailable, match=f'gave a bad piece {piece}'
+        ):
             read(stored, liar.url)
 
 
-@pytest.mark.parametrize('change', [
-    lambda layer: layer[:-1], lambda layer: layer + bytes(32),
-    lambda layer: b'', lambda layer: bytes(len(layer))])
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda layer: layer[:-1],
+        lambda layer: layer + bytes(32),
+        lambda layer: b'',
+        lambda layer: bytes(len(layer)),
+    ],
+)
 def test_a_bad_piece_layer_is_noticed(
-        tmp_path: pathlib.Path, stored: Stored, node: Node,
-        change: Callable[[bytes], bytes]) -> None:
+    tmp_path: pathlib.Path,
+    stored: Stored,
+    node: Node,
+    change: Callable[[bytes], bytes],
+) -> None:
     bad = stored.copy(tmp_path / 'bad')
     layer = (bad.directory / 'pieces').read_bytes()
     (bad.directory / 'pieces').write_bytes(change(layer))
     lies = []
     with Node(bad.root, '127.0.0.2') as liar:
-        assert read(stored, liar.url, node.url,
-                    on_lie=lambda *lie: lies.append(lie)) == stored.content
+        assert (
+            read(
+                stored,
+                liar.url,
+                node.url,
+                on_lie=lambda *lie: lies.append(lie),
+            )
+            == stored.content
+        )
         assert lies == [(liar.url, stored.template.digest, None)]
 
 
 @pytest.mark.parametrize('size', [0, PIECE, SIZE - 1, SIZE + 1])
 def test_a_copy_of_another_size_is_noticed(
-        tmp_path: pathlib.Path, stored: Stored, node: Node,
-        size: int) -> None:
+    tmp_path: pathlib.Path, stored: Stored, node: Node, size: int
+) -> None:
     bad = stored.copy(tmp_path / 'bad')
     os.truncate(bad.directory / 'image', size)
     with Node(bad.root, '127.0.0.2') as other:
@@ -441,9 +539,11 @@ class Impostor:
                     self._answer(client)
 
 
-_HEAD = (f'HTTP/1.1 206 Partial Content\r\n'
-         f'Content-Length: {PIECE}\r\n'
-         f'Content-Range: bytes 0-{PIECE - 1}/{PIECE}\r\n\r\n').encode()
+_HEAD = (
+    f'HTTP/1.1 206 Partial Content\r\n'
+    f'Content-Length: {PIECE}\r\n'
+    f'Content-Range: bytes 0-{PIECE - 1}/{PIECE}\r\n\r\n'
+).encode()
 
 
 def _wait_for_the_end(client: socket.socket) -> None:
@@ -492,8 +592,10 @@ def _fail(client: socket.socket) -> None:
 
 
 def _redirect(client: socket.socket) -> None:
-    client.sendall(b'HTTP/1.1 302 There\r\nLocation: http://127.0.0.1/\r\n'
-                   b'Content-Length: 0\r\n\r\n')
+    client.sendall(
+        b'HTTP/1.1 302 There\r\nLocation: http://127.0.0.1/\r\n'
+        b'Content-Length: 0\r\n\r\n'
+    )
 
 
 def _ignore_the_range(client: socket.socket) -> None:
@@ -501,9 +603,12 @@ def _ignore_the_range(client: socket.socket) -> None:
 
 
 def _be_endless(client: socket.socket) -> None:
-    client.sendall(_HEAD.replace(b'Content-Length', b'X-Length')
-                   .replace(b'\r\n\r\n', b'\r\nTransfer-Encoding: chunked'
-                            b'\r\n\r\n10000\r\n') + bytes(65536))
+    client.sendall(
+        _HEAD.replace(b'Content-Length', b'X-Length').replace(
+            b'\r\n\r\n', b'\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n'
+        )
+        + bytes(65536)
+    )
     _wait_for_the_end(client)
 
 
@@ -517,33 +622,52 @@ def _send_many_headers(client: socket.socket) -> None:
         client.sendall(b'X-Header: value\r\n' * 100)
 
 
-@pytest.mark.parametrize('answer', [
-    _stall_at_once, _stall_in_the_middle, _drip, _drip_headers,
-    _continue_for_ever, _end_early, _end_at_once, _fail, _redirect,
-    _ignore_the_range, _be_endless, _speak_another_language,
-    _send_many_headers])
+@pytest.mark.parametrize(
+    'answer',
+    [
+        _stall_at_once,
+        _stall_in_the_middle,
+        _drip,
+        _drip_headers,
+        _continue_for_ever,
+        _end_early,
+        _end_at_once,
+        _fail,
+        _redirect,
+        _ignore_the_range,
+        _be_endless,
+        _speak_another_language,
+        _send_many_headers,
+    ],
+)
 def test_whatever_a_holder_does_the_next_one_gives_the_bytes(
-        tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch,
-        answer: Callable[[socket.socket], None]) -> None:
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[[socket.socket], None],
+) -> None:
     # A template of one piece: the first request is that for its bytes.
     stored = store(tmp_path / 'location', PIECE)
     monkeypatch.setattr(peer, '_MIN_RATE', MIB)
     with Impostor(answer) as impostor, Node(stored.root) as node:
         file = peer.RemoteTemplates(timeout=2).open(
-            stored.template, [impostor.url, node.url])
+            stored.template, [impostor.url, node.url]
+        )
         assert b''.join(file) == stored.content
         assert impostor.asked == 1
 
 
 def test_when_all_holders_fail_the_reason_of_each_is_told(
-        tmp_path: pathlib.Path, stored: Stored) -> None:
+    tmp_path: pathlib.Path, stored: Stored
+) -> None:
     gone = f'http://127.0.0.1:{free_port()}'
     with Node(tmp_path) as node, Impostor(_fail) as impostor:
         with pytest.raises(exceptions.Unavailable) as failure:
             read(stored, gone, node.url, impostor.url)
-        for url, reason in ((gone, 'ConnectionRefusedError'),
-                            (node.url, 'answered 404'),
-                            (impostor.url, 'answered 500')):
+        for url, reason in (
+            (gone, 'ConnectionRefusedError'),
+            (node.url, 'answered 404'),
+            (impostor.url, 'answered 500'),
+        ):
             assert f'{url}: {reason}' in str(failure.value)
 
 
@@ -551,31 +675,42 @@ def test_when_all_holders_fail_the_reason_of_each_is_told(
 
 
 def test_with_tls_a_read_gives_the_content(
-        stored: Stored, secure_node: Node, files: tls.Files) -> None:
+    stored: Stored, secure_node: Node, files: tls.Files
+) -> None:
     sent = secure_node.value('sent_bytes_total')
-    assert read(stored, secure_node.url,
-                context=tls.client(files)) == stored.content
+    assert (
+        read(stored, secure_node.url, context=tls.client(files))
+        == stored.content
+    )
     assert secure_node.value('sent_bytes_total') - sent == SIZE
 
 
 def test_with_tls_the_next_holder_goes_on_where_one_fails(
-        large: Stored, files: tls.Files) -> None:
-    with (Node(large.root, files=files) as first,
-          Node(large.root, '127.0.0.2', files=files) as second):
-        chunks = iter(peer.RemoteTemplates(
-            context=tls.client(files), timeout=LONG).open(
-                large.template, [first.url, second.url]))
+    large: Stored, files: tls.Files
+) -> None:
+    with (
+        Node(large.root, files=files) as first,
+        Node(large.root, '127.0.0.2', files=files) as second,
+    ):
+        chunks = iter(
+            peer.RemoteTemplates(context=tls.client(files), timeout=LONG).open(
+                large.template, [first.url, second.url]
+            )
+        )
         begin = next(chunks)
         first.api.stop(grace=0)
         assert b''.join([begin, *chunks]) == large.content
         assert 0 < second.value('sent_bytes_total') < LARGE
 
 
-def test_names_work_as_addresses_do(stored: Stored, secure_node: Node,
-                                    files: tls.Files) -> None:
+def test_names_work_as_addresses_do(
+    stored: Stored, secure_node: Node, files: tls.Files
+) -> None:
     port = secure_node.api.address[1]
-    assert read(stored, f'https://localhost:{port}',
-                context=tls.client(files)) == stored.content
+    assert (
+        read(stored, f'https://localhost:{port}', context=tls.client(files))
+        == stored.content
+    )
 
 
 def refusals(node: Node) -> float:
@@ -583,8 +718,8 @@ def refusals(node: Node) -> float:
 
 
 def test_a_client_of_another_ca_is_refused(
-        stored: Stored, secure_node: Node, files: tls.Files,
-        foreigner: tls.Files) -> None:
+    stored: Stored, secure_node: Node, files: tls.Files, foreigner: tls.Files
+) -> None:
     before = refusals(secure_node)
     client = tls.client(dataclasses.replace(foreigner, ca=files.ca))
     with pytest.raises(exceptions.Unavailable):
@@ -593,13 +728,18 @@ def test_a_client_of_another_ca_is_refused(
 
 
 def test_a_client_without_a_certificate_is_refused(
-        stored: Stored, secure_node: Node, files: tls.Files) -> None:
+    stored: Stored, secure_node: Node, files: tls.Files
+) -> None:
     before = refusals(secure_node)
     client = http.client.HTTPSConnection(
-        *secure_node.api.address, timeout=LONG,
-        context=ssl.create_default_context(cafile=files.ca))
-    with (contextlib.closing(client),
-          pytest.raises(OSError, match=r'(?i)alert|reset|closed|pipe|eof')):
+        *secure_node.api.address,
+        timeout=LONG,
+        context=ssl.create_default_context(cafile=files.ca),
+    )
+    with (
+        contextlib.closing(client),
+        pytest.raises(OSError, match=r'(?i)alert|reset|closed|pipe|eof'),
+    ):
         status(client, stored.path)
     wait_until(lambda: refusals(secure_node) == before + 1)
 
@@ -616,36 +756,45 @@ def test_an_old_tls_is_refused(secure_node: Node, files: tls.Files) -> None:
     with warnings.catch_warnings(action='ignore'):
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with (secure_node.connect() as sock,
-          pytest.raises(ssl.SSLError, match=r'(?i)protocol.version')):
+    with (
+        secure_node.connect() as sock,
+        pytest.raises(ssl.SSLError, match=r'(?i)protocol.version'),
+    ):
         context.wrap_socket(sock, server_hostname='127.0.0.1')
 
 
 def test_a_server_of_another_ca_is_refused(
-        stored: Stored, secure_node: Node, files: tls.Files,
-        foreigner: tls.Files) -> None:
+    stored: Stored, secure_node: Node, files: tls.Files, foreigner: tls.Files
+) -> None:
     mixed = dataclasses.replace(foreigner, ca=files.ca)
     with Node(stored.root, '127.0.0.2', files=mixed) as foreign:
-        with pytest.raises(exceptions.Unavailable,
-                           match='CERTIFICATE_VERIFY_FAILED'):
+        with pytest.raises(
+            exceptions.Unavailable, match='CERTIFICATE_VERIFY_FAILED'
+        ):
             read(stored, foreign.url, context=tls.client(files))
-        assert read(stored, foreign.url, secure_node.url,
-                    context=tls.client(files)) == stored.content
+        assert (
+            read(
+                stored, foreign.url, secure_node.url, context=tls.client(files)
+            )
+            == stored.content
+        )
         assert foreign.value('sent_bytes_total') == 0
 
 
 def test_a_server_whose_certificate_has_expired_is_refused(
-        stored: Stored, authority: certificates.Authority,
-        files: tls.Files) -> None:
+    stored: Stored, authority: certificates.Authority, files: tls.Files
+) -> None:
     expired = authority.node('expired', '127.0.0.1', days=-1)
-    with (Node(stored.root, files=expired) as node,
-          pytest.raises(exceptions.Unavailable, match='expired')):
+    with (
+        Node(stored.root, files=expired) as node,
+        pytest.raises(exceptions.Unavailable, match='expired'),
+    ):
         read(stored, node.url, context=tls.client(files))
 
 
 def test_a_server_at_another_address_than_its_own_is_refused(
-        stored: Stored, authority: certificates.Authority,
-        files: tls.Files) -> None:
+    stored: Stored, authority: certificates.Authority, files: tls.Files
+) -> None:
     other = authority.node('other', '127.0.0.9')
     with Node(stored.root, files=other) as node:
         with pytest.raises(exceptions.Unavailable, match='IP address'):
@@ -655,26 +804,28 @@ def test_a_server_at_another_address_than_its_own_is_refused(
 
 
 def test_with_tls_no_holder_without_is_called(
-        stored: Stored, node: Node, files: tls.Files) -> None:
+    stored: Stored, node: Node, files: tls.Files
+) -> None:
     with pytest.raises(exceptions.Unavailable, match='does not use TLS'):
         read(stored, node.url, context=tls.client(files))
 
 
 def test_a_renewed_certificate_is_used_without_a_restart(
-        stored: Stored, authority: certificates.Authority,
-        files: tls.Files) -> None:
+    stored: Stored, authority: certificates.Authority, files: tls.Files
+) -> None:
     old = authority.node('renewed', '127.0.0.9')
     with Node(stored.root, files=old) as node:
         with pytest.raises(exceptions.Unavailable):
             read(stored, node.url, context=tls.client(files))
         assert authority.node('renewed', '127.0.0.1') == old
-        assert read(stored, node.url,
-                    context=tls.client(files)) == stored.content
+        assert (
+            read(stored, node.url, context=tls.client(files)) == stored.content
+        )
 
 
 def test_a_certificate_without_its_key_changes_nothing(
-        stored: Stored, authority: certificates.Authority,
-        files: tls.Files) -> None:
+    stored: Stored, authority: certificates.Authority, files: tls.Files
+) -> None:
     half = authority.node('half', '127.0.0.1')
     with Node(stored.root, files=half) as node:
         client = tls.client(half)
@@ -686,19 +837,25 @@ def test_a_certificate_without_its_key_changes_nothing(
 
 
 def test_handshakes_that_do_not_end_harm_nobody(
-        stored: Stored, files: tls.Files) -> None:
-    with (contextlib.ExitStack() as stack,
-          Node(stored.root, files=files, threads=1, timeout=LONG) as node):
+    stored: Stored, files: tls.Files
+) -> None:
+    with (
+        contextlib.ExitStack() as stack,
+        Node(stored.root, files=files, threads=1, timeout=LONG) as node,
+    ):
         for number in range(10):
             sock = stack.enter_context(node.connect())
-            sock.sendall(b'\x16\x03\x01\x02\x00'[:number % 5])
-        assert read(stored, node.url,
-                    context=tls.client(files)) == stored.content
+            sock.sendall(b'\x16\x03\x01\x02\x00'[: number % 5])
+        assert (
+            read(stored, node.url, context=tls.client(files)) == stored.content
+        )
 
 
 def test_idle_connections_take_no_thread(stored: Stored) -> None:
-    with (contextlib.ExitStack() as stack,
-          Node(stored.root, threads=1, timeout=LONG) as node):
+    with (
+        contextlib.ExitStack() as stack,
+        Node(stored.root, threads=1, timeout=LONG) as node,
+    ):
         for _ in range(10):
             stack.enter_context(node.connect())
         assert node.ask() == 200
@@ -715,17 +872,22 @@ def is_cut(sock: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize('secure', [False, True])
-def test_an_idle_connection_is_closed(stored: Stored, files: tls.Files,
-                                      secure: bool) -> None:
-    with (Node(stored.root, files=files if secure else None,
-               timeout=1) as node, node.connect() as sock):
+def test_an_idle_connection_is_closed(
+    stored: Stored, files: tls.Files, secure: bool
+) -> None:
+    with (
+        Node(stored.root, files=files if secure else None, timeout=1) as node,
+        node.connect() as sock,
+    ):
         assert is_cut(sock)
         wait_until(lambda: node.value('connections') == 0)
 
 
 def test_a_request_that_drips_in_is_cut(stored: Stored) -> None:
-    with (Node(stored.root, threads=1, timeout=1) as node,
-          node.connect() as sock):
+    with (
+        Node(stored.root, threads=1, timeout=1) as node,
+        node.connect() as sock,
+    ):
         sock.sendall(b'GET / HTTP/1.1\r\nX: ')
         with pytest.raises(ConnectionError):
             while True:
@@ -736,29 +898,40 @@ def test_a_request_that_drips_in_is_cut(stored: Stored) -> None:
         assert node.ask() == 200
 
 
-@pytest.mark.parametrize('request_head', [
-    b'GET /' + b'x' * 100000 + b' HTTP/1.1\r\n\r\n',
-    b'GET / HTTP/1.1\r\n' + b'X: y\r\n' * 100000 + b'\r\n',
-    b'GET / HTTP/1.1\r\nX: ' + b'x' * 100000 + b'\r\n\r\n',
-    b'POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n',
-    b'GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\n',
-    b'GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n',
-    b'GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n',
-    b'GET http://other/ HTTP/1.1\r\n\r\n',
-    b'\r\n\r\n', b'\0' * 1000, b'GET\r\n\r\n',
-    b'GET / HTTP/9.9\r\n\r\n', b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'])
+@pytest.mark.parametrize(
+    'request_head',
+    [
+        b'GET /' + b'x' * 100000 + b' HTTP/1.1\r\n\r\n',
+        b'GET / HTTP/1.1\r\n' + b'X: y\r\n' * 100000 + b'\r\n',
+        b'GET / HTTP/1.1\r\nX: ' + b'x' * 100000 + b'\r\n\r\n',
+        b'POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n',
+        b'GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\n',
+        b'GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n',
+        b'GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n',
+        b'GET http://other/ HTTP/1.1\r\n\r\n',
+        b'\r\n\r\n',
+        b'\0' * 1000,
+        b'GET\r\n\r\n',
+        b'GET / HTTP/9.9\r\n\r\n',
+        b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+    ],
+)
 def test_a_request_that_is_none_ends_its_connection(
-        stored: Stored, request_head: bytes) -> None:
-    with (Node(stored.root, threads=1, timeout=2, send_timeout=LONG) as node,
-          node.connect() as sock):
+    stored: Stored, request_head: bytes
+) -> None:
+    with (
+        Node(stored.root, threads=1, timeout=2, send_timeout=LONG) as node,
+        node.connect() as sock,
+    ):
         with contextlib.suppress(ConnectionError):
             sock.sendall(request_head)
         assert is_cut(sock)
         assert node.ask() == 200
 
 
-def test_connections_are_bounded(stored: Stored,
-                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_are_bounded(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, '_CONNECTIONS', 8)
     with Node(stored.root, threads=1, timeout=LONG) as node:
         with contextlib.ExitStack() as stack:
@@ -772,32 +945,40 @@ def test_connections_are_bounded(stored: Stored,
 
 
 @contextlib.contextmanager
-def slow_reader(node: Node, stored: Stored,
-                files: tls.Files | None = None) -> Iterator[socket.socket]:
+def slow_reader(
+    node: Node, stored: Stored, files: tls.Files | None = None
+) -> Iterator[socket.socket]:
     """A client that asks for a large template, and takes nothing of it."""
     with node.connect() as sock:
         if files is not None:
-            sock = tls.client(files).get().wrap_socket(
-                sock, server_hostname=node.host)
+            sock = (
+                tls.client(files)
+                .get()
+                .wrap_socket(sock, server_hostname=node.host)
+            )
         with sock:
-            sock.sendall(f'GET {stored.path} HTTP/1.1\r\n'
-                         f'Host: x\r\n\r\n'.encode())
+            sock.sendall(
+                f'GET {stored.path} HTTP/1.1\r\nHost: x\r\n\r\n'.encode()
+            )
             wait_until(lambda: node.value('streams') == 1)
             yield sock
 
 
 def test_a_slow_reader_does_not_hold_up_others(large: Stored) -> None:
-    with (Node(large.root, threads=2) as node, slow_reader(node, large)):
+    with Node(large.root, threads=2) as node, slow_reader(node, large):
         assert read(large, node.url) == large.content
         assert node.value('streams') == 1
 
 
 @pytest.mark.parametrize('secure', [False, True])
 def test_a_reader_that_takes_nothing_is_cut(
-        large: Stored, files: tls.Files, secure: bool) -> None:
+    large: Stored, files: tls.Files, secure: bool
+) -> None:
     chosen = files if secure else None
-    with (Node(large.root, files=chosen, send_timeout=1) as node,
-          slow_reader(node, large, chosen)):
+    with (
+        Node(large.root, files=chosen, send_timeout=1) as node,
+        slow_reader(node, large, chosen),
+    ):
         wait_until(lambda: node.value('streams') == 0)
         assert node.value('sent_bytes_total') < LARGE
         wait_until(lambda: node.value('connections') == 0)
@@ -805,10 +986,10 @@ def test_a_reader_that_takes_nothing_is_cut(
 
 @pytest.mark.parametrize('secure', [False, True])
 def test_a_reader_that_goes_away_frees_its_thread(
-        large: Stored, files: tls.Files, secure: bool) -> None:
+    large: Stored, files: tls.Files, secure: bool
+) -> None:
     chosen = files if secure else None
-    with Node(large.root, files=chosen, threads=1,
-              send_timeout=LONG) as node:
+    with Node(large.root, files=chosen, threads=1, send_timeout=LONG) as node:
         with slow_reader(node, large, chosen):
             pass
         wait_until(lambda: node.value('connections') == 0)
@@ -818,19 +999,22 @@ def test_a_reader_that_goes_away_frees_its_thread(
 
 def test_a_reader_that_was_cut_goes_on(large: Stored) -> None:
     with Node(large.root, send_timeout=1) as node:
-        chunks = iter(peer.RemoteTemplates(timeout=LONG).open(
-            large.template, [node.url]))
+        chunks = iter(
+            peer.RemoteTemplates(timeout=LONG).open(large.template, [node.url])
+        )
         begin = next(chunks)
         wait_until(lambda: node.value('connections') == 0)
         assert b''.join([begin, *chunks]) == large.content
 
 
 @pytest.mark.parametrize('secure', [False, True])
-def test_stop_does_not_wait_for_clients(large: Stored, files: tls.Files,
-                                        secure: bool) -> None:
+def test_stop_does_not_wait_for_clients(
+    large: Stored, files: tls.Files, secure: bool
+) -> None:
     chosen = files if secure else None
-    node = Node(large.root, files=chosen, threads=2, timeout=LONG,
-                send_timeout=LONG)
+    node = Node(
+        large.root, files=chosen, threads=2, timeout=LONG, send_timeout=LONG
+    )
     with node, node.connect() as idle, node.connect() as dripping:
         dripping.sendall(b'GET / HTTP/1.1\r\n')
         with slow_reader(node, large, chosen) as sock:
@@ -848,19 +1032,25 @@ def test_what_stopped_can_listen_there_again(stored: Stored) -> None:
         assert node.ask() == 200
         port = node.api.address[1]
     again = listener.Listener(
-        lambda environ, respond: [], host='127.0.0.1', port=port,
-                    context=None, metrics=api_metrics.ApiMetrics(
-                        prometheus_client.CollectorRegistry()))
+        lambda environ, respond: [],
+        host='127.0.0.1',
+        port=port,
+        context=None,
+        metrics=api_metrics.ApiMetrics(prometheus_client.CollectorRegistry()),
+    )
     again.start()
     assert again.address == ('127.0.0.1', port)
     again.stop()
 
 
 def test_an_address_in_use_is_refused(stored: Stored, node: Node) -> None:
-    other = listener.Listener(lambda environ, respond: [], host='127.0.0.1',
-                    port=node.api.address[1], context=None,
-                    metrics=api_metrics.ApiMetrics(
-                        prometheus_client.CollectorRegistry()))
+    other = listener.Listener(
+        lambda environ, respond: [],
+        host='127.0.0.1',
+        port=node.api.address[1],
+        context=None,
+        metrics=api_metrics.ApiMetrics(prometheus_client.CollectorRegistry()),
+    )
     with pytest.raises(exceptions.BadConfiguration, match='cannot listen'):
         other.start()
     other.stop()

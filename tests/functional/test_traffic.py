@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an agent asks of a real etcd: counted there, not believed."""
 
 import dataclasses
@@ -11,17 +12,17 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests import host as hosts
+from harness import host as hosts
+from harness.agents import LONG
+from harness.agents import Agent
+from harness.agents import Cluster
+from harness.etcd import Etcd
+from harness.etcd import eventually
 from tests.contract.keyvalue import PATIENCE
-from tests.functional.agents import LONG
-from tests.functional.agents import Agent
-from tests.functional.agents import Cluster
-from tests.functional.etcd import Etcd
-from tests.functional.etcd import eventually
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog as catalog_domain
-from tmpl_glance_store.catalog import view as catalog_view
+from tmpl_glance_store.catalog import snapshot as catalog_view
 
 WINDOW = 10  # seconds in which requests are counted
 TTL = 3  # seconds of the agent's lease; it is kept alive every third
@@ -31,8 +32,9 @@ TEMPLATES = 20
 @pytest.fixture
 def etcd(tmp_path: pathlib.Path) -> Iterator[Etcd]:
     """An etcd that logs each request."""
-    with Etcd(tmp_path / 'etcd', options=['--log-level', 'debug',
-                                          '--logger', 'zap']) as etcd:
+    with Etcd(
+        tmp_path / 'etcd', options=['--log-level', 'debug', '--logger', 'zap']
+    ) as etcd:
         yield etcd
 
 
@@ -42,8 +44,12 @@ def agent(tmp_path: pathlib.Path, etcd: Etcd) -> Iterator[Agent]:
 
     Beside the timed passes nothing wakes it.
     """
-    with Cluster(tmp_path / 'cluster', etcd.url, tmpl_store_lease=TTL,
-                 tmpl_store_interval=1) as cluster:
+    with Cluster(
+        tmp_path / 'cluster',
+        etcd.url,
+        tmpl_store_lease=TTL,
+        tmpl_store_interval=1,
+    ) as cluster:
         agent = cluster.node('n1', 'hdd:disk:10').start()
         repo = agent.host.repository()
         for number in range(TEMPLATES):
@@ -56,15 +62,16 @@ def agent(tmp_path: pathlib.Path, etcd: Etcd) -> Iterator[Agent]:
 def wait_for_passes(agent: Agent, count: int) -> None:
     """Wait until the agent has made *count* more passes."""
     before = agent.metric('agent_passes_total')
-    assert eventually(lambda: agent.metric('agent_passes_total')
-                      >= before + count, LONG)
+    assert eventually(
+        lambda: agent.metric('agent_passes_total') >= before + count, LONG
+    )
 
 
 class Requests:
     """The requests that etcd has got since this was made."""
 
     def __init__(self, etcd: Etcd) -> None:
-        self._etcd, = etcd.members
+        (self._etcd,) = etcd.members
         self._start = self._started()
         self._seen = self._etcd.log.stat().st_size
 
@@ -76,19 +83,28 @@ class Requests:
         """Return method and content of each, but not of streams."""
         with self._etcd.log.open('rb') as log:
             log.seek(self._seen)
-            lines = [json.loads(line) for line in log
-                     if b'"request stats"' in line and line.endswith(b'\n')]
-        return [(line['response type'].rpartition('/')[2],
-                 line['request content']) for line in lines]
+            lines = [
+                json.loads(line)
+                for line in log
+                if b'"request stats"' in line and line.endswith(b'\n')
+            ]
+        return [
+            (line['response type'].rpartition('/')[2], line['request content'])
+            for line in lines
+        ]
 
     def watches(self) -> int:
         """Return how many watches there are now."""
-        return sum(int(line.split()[-1]) for line in self._metrics()
-                   if line.startswith('etcd_debugging_mvcc_watcher_total'))
+        return sum(
+            int(line.split()[-1])
+            for line in self._metrics()
+            if line.startswith('etcd_debugging_mvcc_watcher_total')
+        )
 
     def _metrics(self) -> list[str]:
-        return requests.get(f'{self._etcd.url}/metrics',
-                            timeout=PATIENCE).text.splitlines()
+        return requests.get(
+            f'{self._etcd.url}/metrics', timeout=PATIENCE
+        ).text.splitlines()
 
     def _started(self) -> Counter[str]:
         found: Counter[str] = Counter()
@@ -101,7 +117,8 @@ class Requests:
 
 
 def test_an_agent_with_nothing_to_do_sends_keep_alives_only(
-        agent: Agent, etcd: Etcd) -> None:
+    agent: Agent, etcd: Etcd
+) -> None:
     passes = agent.metric('agent_passes_total')
     sent = Requests(etcd)
     time.sleep(WINDOW)
@@ -114,13 +131,15 @@ def test_an_agent_with_nothing_to_do_sends_keep_alives_only(
 
 
 def test_a_changed_template_is_heard_of_and_not_asked_for(
-        agent: Agent, etcd: Etcd) -> None:
+    agent: Agent, etcd: Etcd
+) -> None:
     catalog = factory.build_catalog(agent.host.options)
     record = catalog.templates()[0]
     wait_for_passes(agent, 2)
     sent = Requests(etcd)
-    catalog._store.commit([], [catalog._put_template(
-        dataclasses.replace(record, pinned=True))])
+    catalog._store.commit(
+        [], [catalog._put_template(dataclasses.replace(record, pinned=True))]
+    )
     wait_for_passes(agent, 3)
     assert [method for method, _ in sent.unary()] == ['Txn']
     catalog.close()
@@ -132,7 +151,7 @@ def test_the_log_of_etcd_would_show_a_list(agent: Agent, etcd: Etcd) -> None:
     catalog.entries()
     assert eventually(sent.unary, LONG)
     assert sent.counts()['Range'] == 1
-    (method, content), = sent.unary()
+    ((method, content),) = sent.unary()
     assert method == 'Range'
     assert 'range_end' in content
     catalog.close()
@@ -152,22 +171,33 @@ class Churn:
     def step(self) -> None:
         """Change something, perhaps nothing."""
         digest = self._random.choice('abcd') * 64
-        template = objects.Template(digest, 5, 7, 'c', 'sha512', 'm',
-                                    1 << 18, 1.0)
+        template = objects.Template(
+            digest, 5, 7, 'c', 'sha512', 'm', 1 << 18, 1.0
+        )
         place = self._random.choice('xyz')
-        self._random.choice((
-            lambda: self._catalog.adopt(template, place),
-            lambda: self._catalog.verified(digest, place),
-            lambda: self._catalog.forget_copy(digest, place),
-            lambda: self._catalog.put_location(objects.Location(
-                place, 'n1', 'ssd', f'/{place}', self._random.random())),
-            self._announce, self._leave))()
+        self._random.choice(
+            (
+                lambda: self._catalog.adopt(template, place),
+                lambda: self._catalog.verified(digest, place),
+                lambda: self._catalog.forget_copy(digest, place),
+                lambda: self._catalog.put_location(
+                    objects.Location(
+                        place, 'n1', 'ssd', f'/{place}', self._random.random()
+                    )
+                ),
+                self._announce,
+                self._leave,
+            )
+        )()
 
     def _announce(self) -> None:
         self._leases.append(self._catalog.grant(600))
-        self._catalog.announce(objects.Node(
-            self._random.choice(('n1', 'n2')), 'http://n', 'n:1', '1'),
-            self._leases[-1])
+        self._catalog.announce(
+            objects.Node(
+                self._random.choice(('n1', 'n2')), 'http://n', 'n:1', '1'
+            ),
+            self._leases[-1],
+        )
 
     def _leave(self) -> None:
         if self._leases:
@@ -177,8 +207,10 @@ class Churn:
 @pytest.fixture
 def catalogs(etcd: Etcd) -> Iterator[list[catalog_domain.Catalog]]:
     """Two handles on one catalog."""
-    made = [catalog_domain.Catalog(factory.build_catalog_store(etcd.url), 'c')
-            for _ in range(2)]
+    made = [
+        catalog_domain.Catalog(factory.build_catalog_store(etcd.url), 'c')
+        for _ in range(2)
+    ]
     yield made
     for each in made:
         each.close()
@@ -194,8 +226,8 @@ def fresh(catalog: catalog_domain.Catalog) -> catalog_view.Snapshot:
 
 
 def test_a_view_follows_without_a_list_and_leaves_old_snapshots_alone(
-        catalogs: list[catalog_domain.Catalog],
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogs: list[catalog_domain.Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine, other = catalogs
     churn = Churn(other)
     for _ in range(20):
@@ -216,7 +248,8 @@ def test_a_view_follows_without_a_list_and_leaves_old_snapshots_alone(
 
 
 def test_a_view_that_may_have_missed_something_lists_anew(
-        catalogs: list[catalog_domain.Catalog]) -> None:
+    catalogs: list[catalog_domain.Catalog],
+) -> None:
     mine, other = catalogs
     churn = Churn(other)
     view = catalog_view.View(mine)
@@ -232,14 +265,15 @@ def test_a_view_that_may_have_missed_something_lists_anew(
 
 
 def test_a_view_lists_anew_once_in_a_while(
-        catalogs: list[catalog_domain.Catalog],
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogs: list[catalog_domain.Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = [0.0]
     lists = []
     catalog, _ = catalogs
     entries = catalog.entries
-    monkeypatch.setattr(catalog, 'entries',
-                        lambda: lists.append(clock[0]) or entries())
+    monkeypatch.setattr(
+        catalog, 'entries', lambda: lists.append(clock[0]) or entries()
+    )
     view = catalog_view.View(catalog, resync=100, clock=lambda: clock[0])
     for clock[0] in (0.0, 50.0, 99.0, 100.0, 150.0, 200.0):
         view.update()

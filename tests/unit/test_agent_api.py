@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's API as a WSGI application; its listener: functional tests."""
 
 import contextlib
@@ -13,9 +14,9 @@ import werkzeug.test
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import tls
-from tmpl_glance_store.agent import api
-from tmpl_glance_store.agent import listener
 from tmpl_glance_store.agent import metrics as api_metrics
+from tmpl_glance_store.agent.http import application as api
+from tmpl_glance_store.agent.http import listener
 
 DIGEST = 'ab' * 32
 EMPTY = 'cd' * 32
@@ -38,9 +39,13 @@ class Node:
             (self.directory / digest / 'pieces').write_bytes(b'layer')
         self.registry = prometheus_client.CollectorRegistry()
         self.application = api.Application(
-            find_copy=self.find_copy, status=self.show_status,
-            healthy=lambda: self.health, registry=self.registry,
-            metrics=api_metrics.ApiMetrics(self.registry), streams=2)
+            find_copy=self.find_copy,
+            status=self.show_status,
+            healthy=lambda: self.health,
+            registry=self.registry,
+            metrics=api_metrics.ApiMetrics(self.registry),
+            streams=2,
+        )
         self.client = werkzeug.test.Client(self.application)
 
     def find_copy(self, digest: str) -> str | None:
@@ -56,8 +61,14 @@ class Node:
 
     def get(self, path: str, **headers: str) -> werkzeug.test.TestResponse:
         """Return the answer to a GET."""
-        return self.client.get(path, buffered=True, headers={
-            name.replace('_', '-'): value for name, value in headers.items()})
+        return self.client.get(
+            path,
+            buffered=True,
+            headers={
+                name.replace('_', '-'): value
+                for name, value in headers.items()
+            },
+        )
 
     def value(self, name: str, **labels: str) -> float | None:
         """Return the value of a metric."""
@@ -82,24 +93,29 @@ def test_the_whole_template_is_sent(node: Node) -> None:
 
 
 def test_head_tells_the_size_and_sends_nothing(node: Node) -> None:
-    answer = node.client.head(data(), buffered=True,
-                              headers={'Range': 'bytes=0-9'})
+    answer = node.client.head(
+        data(), buffered=True, headers={'Range': 'bytes=0-9'}
+    )
     assert (answer.status_code, answer.data) == (200, b'')
     assert answer.content_length == SIZE
 
 
-@pytest.mark.parametrize(('wanted', 'start', 'end'), [
-    ('bytes=0-0', 0, 1),
-    ('bytes=10-299999', 10, 300000),
-    ('bytes=5-', 5, SIZE),
-    ('bytes=-5', SIZE - 5, SIZE),
-    (f'bytes=-{SIZE + 1}', 0, SIZE),
-    (f'bytes={SIZE - 1}-{SIZE + 10}', SIZE - 1, SIZE),
-    ('bytes= 0-1 ', 0, 2),
-    ('BYTES=0-1', 0, 2),
-])
-def test_a_range_is_sent(node: Node, wanted: str, start: int,
-                         end: int) -> None:
+@pytest.mark.parametrize(
+    ('wanted', 'start', 'end'),
+    [
+        ('bytes=0-0', 0, 1),
+        ('bytes=10-299999', 10, 300000),
+        ('bytes=5-', 5, SIZE),
+        ('bytes=-5', SIZE - 5, SIZE),
+        (f'bytes=-{SIZE + 1}', 0, SIZE),
+        (f'bytes={SIZE - 1}-{SIZE + 10}', SIZE - 1, SIZE),
+        ('bytes= 0-1 ', 0, 2),
+        ('BYTES=0-1', 0, 2),
+    ],
+)
+def test_a_range_is_sent(
+    node: Node, wanted: str, start: int, end: int
+) -> None:
     answer = node.get(data(), Range=wanted)
     assert (answer.status_code, answer.data) == (206, CONTENT[start:end])
     assert answer.headers['Content-Range'] == f'bytes {start}-{end - 1}/{SIZE}'
@@ -107,10 +123,22 @@ def test_a_range_is_sent(node: Node, wanted: str, start: int,
     assert node.value('tmpl_api_sent_bytes_total') == end - start
 
 
-@pytest.mark.parametrize('wanted', [
-    f'bytes={SIZE}-', 'bytes=-0', 'bytes=5-2', 'bytes=0-1,3-4', 'bytes=x-1',
-    'bytes=-', 'bytes=', 'bytes=1', 'bytes=--1', f'bytes={"9" * 30}-',
-    'bytes=\xb2-'])
+@pytest.mark.parametrize(
+    'wanted',
+    [
+        f'bytes={SIZE}-',
+        'bytes=-0',
+        'bytes=5-2',
+        'bytes=0-1,3-4',
+        'bytes=x-1',
+        'bytes=-',
+        'bytes=',
+        'bytes=1',
+        'bytes=--1',
+        f'bytes={"9" * 30}-',
+        'bytes=\xb2-',
+    ],
+)
 def test_a_range_that_cannot_be_is_refused(node: Node, wanted: str) -> None:
     answer = node.get(data(), Range=wanted)
     assert answer.status_code == 416
@@ -122,11 +150,17 @@ def test_a_range_in_another_unit_is_ignored(node: Node) -> None:
     assert (answer.status_code, answer.data) == (200, CONTENT)
 
 
-@pytest.mark.parametrize(('condition', 'status'), [
-    (f'"{DIGEST}"', 206), ('"other"', 200),
-    ('Sat, 29 Oct 1994 19:43:31 GMT', 200)])
-def test_a_range_may_depend_on_the_digest(node: Node, condition: str,
-                                          status: int) -> None:
+@pytest.mark.parametrize(
+    ('condition', 'status'),
+    [
+        (f'"{DIGEST}"', 206),
+        ('"other"', 200),
+        ('Sat, 29 Oct 1994 19:43:31 GMT', 200),
+    ],
+)
+def test_a_range_may_depend_on_the_digest(
+    node: Node, condition: str, status: int
+) -> None:
     answer = node.get(data(), Range='bytes=0-9', If_Range=condition)
     assert answer.status_code == status
 
@@ -141,13 +175,28 @@ def test_the_piece_layer_is_sent(node: Node) -> None:
     assert (answer.status_code, answer.data) == (200, b'layer')
 
 
-@pytest.mark.parametrize('digest', [
-    'ef' * 32, DIGEST.upper(), DIGEST[:-1], DIGEST + '0', DIGEST + '%0a', '..',
-    '../' + DIGEST, '%2e%2e%2f' + DIGEST, '..%2f' + DIGEST, DIGEST + '/..',
-    './' + DIGEST, '', DIGEST[:-1] + '%00'])
+@pytest.mark.parametrize(
+    'digest',
+    [
+        'ef' * 32,
+        DIGEST.upper(),
+        DIGEST[:-1],
+        DIGEST + '0',
+        DIGEST + '%0a',
+        '..',
+        '../' + DIGEST,
+        '%2e%2e%2f' + DIGEST,
+        '..%2f' + DIGEST,
+        DIGEST + '/..',
+        './' + DIGEST,
+        '',
+        DIGEST[:-1] + '%00',
+    ],
+)
 @pytest.mark.parametrize('name', ['data', 'pieces'])
-def test_a_hostile_or_unknown_digest_is_not_found(node: Node, digest: str,
-                                                  name: str) -> None:
+def test_a_hostile_or_unknown_digest_is_not_found(
+    node: Node, digest: str, name: str
+) -> None:
     # Something is there that a lax check would find.
     (node.directory / 'image').write_bytes(b'secret')
     (node.directory / DIGEST.upper()).symlink_to(DIGEST)
@@ -204,7 +253,8 @@ def test_the_status_is_json(node: Node) -> None:
 
 
 def test_a_status_that_is_not_known_now_may_be_asked_for_again(
-        node: Node) -> None:
+    node: Node,
+) -> None:
     node.status = exceptions.Unavailable('the catalog does not answer')
     answer = node.get('/v1/status')
     assert answer.status_code == 503
@@ -223,7 +273,9 @@ def test_health_is_told_with_a_line(node: Node) -> None:
     node.health = False, 'the catalog does not answer'
     answer = node.get('/healthz')
     assert (answer.status_code, answer.text) == (
-        503, 'the catalog does not answer\n')
+        503,
+        'the catalog does not answer\n',
+    )
 
 
 @pytest.mark.parametrize('accept', ['', 'application/openmetrics-text'])
@@ -232,8 +284,14 @@ def test_metrics_show_what_was_asked(node: Node, accept: str) -> None:
     answer = node.get('/metrics', Accept=accept)
     assert answer.status_code == 200
     assert 'tmpl_api_sent_bytes_total 10.0' in answer.text
-    assert node.value('tmpl_api_requests_total', code='206',
-                      endpoint='/v1/templates/<digest>/data') == 1
+    assert (
+        node.value(
+            'tmpl_api_requests_total',
+            code='206',
+            endpoint='/v1/templates/<digest>/data',
+        )
+        == 1
+    )
 
 
 def test_paths_of_clients_do_not_become_metrics(node: Node) -> None:
@@ -243,14 +301,19 @@ def test_paths_of_clients_do_not_become_metrics(node: Node) -> None:
 
 
 def make_api(node: Node, host: str) -> listener.Listener:
-    return listener.Listener(node.application, host=host, port=0, context=None,
-                   metrics=api_metrics.ApiMetrics(
-                       prometheus_client.CollectorRegistry()))
+    return listener.Listener(
+        node.application,
+        host=host,
+        port=0,
+        context=None,
+        metrics=api_metrics.ApiMetrics(prometheus_client.CollectorRegistry()),
+    )
 
 
 @pytest.mark.parametrize('host', ['0.0.0.0', '::', '192.0.2.1', '2001:db8::1'])
-def test_without_tls_only_loopback_is_listened_on(node: Node,
-                                                  host: str) -> None:
+def test_without_tls_only_loopback_is_listened_on(
+    node: Node, host: str
+) -> None:
     with pytest.raises(exceptions.BadConfiguration) as refusal:
         make_api(node, host)
     for option in tls.OPTIONS:
@@ -270,15 +333,18 @@ def test_a_host_that_is_none_is_refused(node: Node) -> None:
 def test_tls_needs_all_its_files() -> None:
     assert tls.Files.read(None, '', None) is None
     assert tls.Files.read('a', 'b', 'c') == tls.Files('a', 'b', 'c')
-    with pytest.raises(exceptions.BadConfiguration,
-                       match=r'^tmpl_store_tls_key: not set'):
+    with pytest.raises(
+        exceptions.BadConfiguration, match=r'^tmpl_store_tls_key: not set'
+    ):
         tls.Files.read('a', 'b', None)
 
 
 def test_tls_files_that_cannot_be_used_are_named(
-        tmp_path: pathlib.Path) -> None:
+    tmp_path: pathlib.Path,
+) -> None:
     files = tls.Files(*(str(tmp_path / name) for name in 'abc'))
     for make in tls.server, tls.client:
-        with pytest.raises(exceptions.BadConfiguration,
-                           match='tmpl_store_tls_ca'):
+        with pytest.raises(
+            exceptions.BadConfiguration, match='tmpl_store_tls_ca'
+        ):
             make(files)

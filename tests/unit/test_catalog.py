@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import dataclasses
 
 import hypothesis
@@ -19,9 +20,15 @@ ROOT = '/tmpl/blue/v1'
 
 def template(name='a'):
     return objects.Template(
-        digest=name * 64, size=5, position=7, checksum='c',
-        hashing_algo='sha512', multihash='m', piece_size=1 << 18,
-        created_at=1.0)
+        digest=name * 64,
+        size=5,
+        position=7,
+        checksum='c',
+        hashing_algo='sha512',
+        multihash='m',
+        piece_size=1 << 18,
+        created_at=1.0,
+    )
 
 
 def image(image_id='one', name='a', token='0' * 32):
@@ -72,18 +79,27 @@ def before_commit(catalog, action):
 
 def put(catalog, copy):
     """Write *copy* as an agent does that knows more of it."""
-    catalog._store.commit([], [Put(
-        f'{ROOT}/copies/{copy.digest}/{copy.location_id}', copy.to_json())])
+    catalog._store.commit(
+        [],
+        [
+            Put(
+                f'{ROOT}/copies/{copy.digest}/{copy.location_id}',
+                copy.to_json(),
+            )
+        ],
+    )
 
 
 # Binding
+
 
 def test_a_bound_image_is_found_with_its_template_and_copy(catalog, rival):
     catalog.bind(image(), A, 'x')
     assert rival.image('one') == image()
     assert rival.template(A.digest) == objects.TemplateRecord(A, ('one',))
     assert rival.copies(A.digest) == [
-        objects.Copy(A.digest, 'x', complete=True, verified_at=NOW)]
+        objects.Copy(A.digest, 'x', complete=True, verified_at=NOW)
+    ]
     assert not rival.unreferenced(A.digest)
 
 
@@ -91,8 +107,11 @@ def test_the_keys_are_those_of_the_design(catalog):
     catalog.bind(image(), A, 'x')
     catalog.put_location(objects.Location('x', 'n', 'ssd', '/x', 1.0))
     assert [e.key for e in catalog._store.list('/')] == [
-        f'{ROOT}/copies/{A.digest}/x', f'{ROOT}/images/one',
-        f'{ROOT}/locations/x', f'{ROOT}/templates/{A.digest}']
+        f'{ROOT}/copies/{A.digest}/x',
+        f'{ROOT}/images/one',
+        f'{ROOT}/locations/x',
+        f'{ROOT}/templates/{A.digest}',
+    ]
 
 
 def test_what_is_not_stored_is_not_found(catalog):
@@ -134,12 +153,14 @@ def test_an_image_with_capitals_is_found_in_lower_case(catalog):
 def test_a_binding_keeps_the_facts_and_the_pin_of_its_template(catalog):
     catalog.bind(image(), A, 'x')
     record = objects.TemplateRecord(A, ('one',), pinned=True)
-    catalog._store.commit([], [Put(f'{ROOT}/templates/{A.digest}',
-                                   record.to_json())])
+    catalog._store.commit(
+        [], [Put(f'{ROOT}/templates/{A.digest}', record.to_json())]
+    )
     later = dataclasses.replace(A, created_at=99.0)
     catalog.bind(image('two'), later, 'x')
     assert catalog.template(A.digest) == dataclasses.replace(
-        record, images=('one', 'two'))
+        record, images=('one', 'two')
+    )
 
 
 def test_clusters_on_one_catalog_do_not_see_each_other(make):
@@ -154,13 +175,15 @@ def test_clusters_on_one_catalog_do_not_see_each_other(make):
 
 # Unbinding
 
+
 def test_an_unbound_image_is_gone_and_its_template_may_go(catalog, rival):
     catalog.bind(image(), A, 'x')
     assert catalog.unbind(image())
     with pytest.raises(exceptions.NotFound):
         rival.image('one')
     assert rival.template(A.digest) == objects.TemplateRecord(
-        A, (), deleted_at=NOW)
+        A, (), deleted_at=NOW
+    )
     assert rival.unreferenced(A.digest)
     # The copies go before the records do.
     assert len(rival.copies(A.digest)) == 1
@@ -227,10 +250,12 @@ def test_an_image_id_can_be_used_again(catalog):
 
 # Copies
 
+
 def test_an_intended_copy_is_not_complete_until_it_is_bound(catalog):
     catalog.intend(A.digest, 'x')
     assert catalog.copies(A.digest) == [
-        objects.Copy(A.digest, 'x', complete=False)]
+        objects.Copy(A.digest, 'x', complete=False)
+    ]
     assert catalog.template(A.digest) is None
     catalog.bind(image(), A, 'x')
     assert [c.complete for c in catalog.copies(A.digest)] == [True]
@@ -245,13 +270,19 @@ def test_an_intention_leaves_a_known_copy_as_it_is(catalog, rival):
 
 def test_copies_are_told_by_template_and_by_location(catalog):
     like_a = A.digest[:-1] + 'b'
-    for digest, location in ((A.digest, 'x'), (A.digest, 'y'),
-                             (B.digest, 'x'), (B.digest, 'x2'),
-                             (like_a, 'x2')):
+    for digest, location in (
+        (A.digest, 'x'),
+        (A.digest, 'y'),
+        (B.digest, 'x'),
+        (B.digest, 'x2'),
+        (like_a, 'x2'),
+    ):
         catalog.intend(digest, location)
     assert [c.location_id for c in catalog.copies(A.digest)] == ['x', 'y']
     assert {d: c.location_id for d, c in catalog.copies_in('x').items()} == {
-        A.digest: 'x', B.digest: 'x'}
+        A.digest: 'x',
+        B.digest: 'x',
+    }
     assert list(catalog.copies_in('y')) == [A.digest]
     assert catalog.copies_in('z') == {}
 
@@ -294,8 +325,9 @@ def test_an_intended_copy_can_be_adopted(catalog):
 
 
 def test_what_is_known_of_a_copy_survives_its_adoption(catalog):
-    known = objects.Copy(A.digest, 'x', complete=True, verified_at=5.0,
-                         published=('one',))
+    known = objects.Copy(
+        A.digest, 'x', complete=True, verified_at=5.0, published=('one',)
+    )
     catalog.bind(image(), A, 'x')
     put(catalog, known)
     catalog.adopt(A, 'x')
@@ -304,8 +336,12 @@ def test_what_is_known_of_a_copy_survives_its_adoption(catalog):
 
 def test_where_a_copy_is_published_survives_another_binding(catalog):
     catalog.bind(image('one'), A, 'x')
-    put(catalog, objects.Copy(A.digest, 'x', complete=True, verified_at=5.0,
-                              published=('one',)))
+    put(
+        catalog,
+        objects.Copy(
+            A.digest, 'x', complete=True, verified_at=5.0, published=('one',)
+        ),
+    )
     catalog.bind(image('two'), A, 'x')
     assert catalog.copies(A.digest)[0].published == ('one',)
 
@@ -314,17 +350,21 @@ def test_all_copies_of_the_cluster_are_told(catalog):
     catalog.intend(B.digest, 'y')
     catalog.adopt(A, 'x')
     assert [(c.digest, c.location_id) for c in catalog.all_copies()] == [
-        (A.digest, 'x'), (B.digest, 'y')]
+        (A.digest, 'x'),
+        (B.digest, 'y'),
+    ]
 
 
 def test_a_proof_of_a_copy_is_recorded(catalog, make):
     catalog.bind(image(), A, 'x')
-    known = objects.Copy(A.digest, 'x', complete=True, verified_at=5.0,
-                         published=('one',))
+    known = objects.Copy(
+        A.digest, 'x', complete=True, verified_at=5.0, published=('one',)
+    )
     put(catalog, known)
     make(clock=lambda: 77.0).verified(A.digest, 'x')
     assert catalog.copies(A.digest) == [
-        dataclasses.replace(known, verified_at=77.0)]
+        dataclasses.replace(known, verified_at=77.0)
+    ]
 
 
 def test_a_proof_makes_no_copy_complete(catalog):
@@ -360,6 +400,7 @@ def test_a_copy_that_is_bound_while_it_is_dropped_stays(catalog, rival):
 
 # Releasing copies
 
+
 def test_a_copy_is_released_to_complete_ones(catalog):
     for location in 'xyz':
         catalog.adopt(A, location)
@@ -381,14 +422,16 @@ def test_two_copies_cannot_be_released_to_each_other(catalog, rival):
     catalog.adopt(A, 'x')
     catalog.adopt(A, 'y')
     won = []
-    before_commit(catalog, lambda: won.append(
-        rival.release(A.digest, 'y', ['x'])))
+    before_commit(
+        catalog, lambda: won.append(rival.release(A.digest, 'y', ['x']))
+    )
     assert not catalog.release(A.digest, 'x', ['y'])
     assert won == [True]
     assert [c.location_id for c in catalog.copies(A.digest)] == ['x']
 
 
 # Forgetting templates
+
 
 def test_an_unreferenced_template_without_copies_is_forgotten(catalog):
     catalog.bind(image(), A, 'x')
@@ -416,6 +459,7 @@ def test_an_adopted_template_is_not_forgotten(catalog):
 
 # Locations
 
+
 def test_locations_are_told_by_id(catalog, rival):
     locations = [objects.Location(i, 'n', 'ssd', f'/{i}', 1.5) for i in 'xy']
     for location in reversed(locations):
@@ -436,12 +480,14 @@ def test_a_location_that_did_not_change_is_not_written(catalog):
 
 # Nodes
 
+
 def test_a_node_is_known_as_long_as_its_lease_lives(catalog, rival):
     leases = {}
     for name in ('n1', 'n2'):
         leases[name] = catalog.grant(60)
-        catalog.announce(objects.Node(name, 'https://h', 'h:1', '1.0'),
-                         leases[name])
+        catalog.announce(
+            objects.Node(name, 'https://h', 'h:1', '1.0'), leases[name]
+        )
     busy = objects.Node('n1', 'https://h', 'h:1', '1.0', (A.digest,))
     catalog.announce(busy, leases['n1'])
     assert rival.keep_alive(leases['n1'])
@@ -456,11 +502,13 @@ def test_a_node_is_known_as_long_as_its_lease_lives(catalog, rival):
 
 def test_the_holders_are_the_live_nodes_with_a_complete_copy(catalog):
     for node in ('n1', 'n2', 'n3', 'n4'):
-        catalog.put_location(objects.Location(
-            f'on-{node}', node, 'ssd', '/x', 1.0))
+        catalog.put_location(
+            objects.Location(f'on-{node}', node, 'ssd', '/x', 1.0)
+        )
     for node in ('n1', 'n2', 'n3'):
-        catalog.announce(objects.Node(node, 'https://h', 'h:1', '1.0'),
-                         catalog.grant(60))
+        catalog.announce(
+            objects.Node(node, 'https://h', 'h:1', '1.0'), catalog.grant(60)
+        )
     catalog.adopt(A, 'on-n1')
     catalog.intend(A.digest, 'on-n2')
     catalog.adopt(A, 'on-n4')
@@ -478,6 +526,7 @@ def test_a_watch_tells_of_changes_in_the_cluster(catalog, rival):
 
 
 # Races, step by step: the rival acts between the look and the leap.
+
 
 def test_of_two_bindings_of_an_image_the_first_wins(catalog, rival):
     before_commit(catalog, lambda: rival.bind(image(token='1' * 32), A, 'x'))
@@ -518,7 +567,8 @@ def test_of_two_unbindings_only_one_succeeds(catalog, rival):
 
 
 def test_an_image_that_was_bound_anew_is_not_unbound_with_the_old_token(
-        catalog, rival):
+    catalog, rival
+):
     catalog.bind(image(), A, 'x')
 
     def rebind():
@@ -532,7 +582,8 @@ def test_an_image_that_was_bound_anew_is_not_unbound_with_the_old_token(
 
 
 def test_the_last_of_two_images_unbound_at_once_takes_the_template(
-        catalog, rival):
+    catalog, rival
+):
     catalog.bind(image('one'), A, 'x')
     catalog.bind(image('two'), A, 'x')
     first = []
@@ -541,8 +592,7 @@ def test_the_last_of_two_images_unbound_at_once_takes_the_template(
     assert first == [False]
 
 
-def test_a_template_that_is_bound_while_it_is_forgotten_stays(
-        catalog, rival):
+def test_a_template_that_is_bound_while_it_is_forgotten_stays(catalog, rival):
     catalog.bind(image('one'), A, 'x')
     catalog.unbind(image('one'))
     catalog.forget_copy(A.digest, 'x')
@@ -552,7 +602,8 @@ def test_a_template_that_is_bound_while_it_is_forgotten_stays(
 
 
 def test_a_template_that_is_forgotten_while_it_is_bound_comes_back(
-        catalog, rival):
+    catalog, rival
+):
     catalog.bind(image('one'), A, 'x')
     catalog.unbind(image('one'))
     catalog.forget_copy(A.digest, 'x')
@@ -562,7 +613,8 @@ def test_a_template_that_is_forgotten_while_it_is_bound_comes_back(
 
 
 def test_a_template_whose_copy_is_adopted_while_it_is_forgotten_stays(
-        catalog, rival):
+    catalog, rival
+):
     catalog.bind(image(), A, 'x')
     catalog.unbind(image())
     catalog.forget_copy(A.digest, 'x')
@@ -586,13 +638,16 @@ def test_an_adoption_does_not_undo_an_unbinding(catalog, rival):
 
 def test_who_never_gets_through_gives_up(catalog, rival):
     catalog._store.commit = lambda *args: False
-    for call in (lambda: catalog.bind(image(), A, 'x'),
-                 lambda: catalog.adopt(A, 'x')):
+    for call in (
+        lambda: catalog.bind(image(), A, 'x'),
+        lambda: catalog.adopt(A, 'x'),
+    ):
         with pytest.raises(exceptions.Unavailable, match='try again'):
             call()
 
 
 # Races of threads, on handles of their own
+
 
 def agrees(catalog):
     """Tell whether both ways to ask who refers to a template agree."""
@@ -601,19 +656,24 @@ def agrees(catalog):
         found = objects.Image.from_json(entry.value)
         bound.setdefault(found.digest, set()).add(found.image_id)
     records = {r.template.digest: r for r in catalog.templates()}
-    return (set(bound) <= set(records) and all(
+    return set(bound) <= set(records) and all(
         set(record.images) == bound.get(digest, set())
         and (record.deleted_at is None or not record.images)
-        for digest, record in records.items()))
+        for digest, record in records.items()
+    )
 
 
 def test_no_binding_is_lost_among_threads(make):
     catalogs = [make() for _ in range(2)]
-    in_threads(*[
-        lambda c=catalogs[n % 2], n=n: c.bind(image(f'i{n}'), A, 'x')
-        for n in range(8)])
+    in_threads(
+        *[
+            lambda c=catalogs[n % 2], n=n: c.bind(image(f'i{n}'), A, 'x')
+            for n in range(8)
+        ]
+    )
     assert catalogs[0].template(A.digest).images == tuple(
-        f'i{n}' for n in range(8))
+        f'i{n}' for n in range(8)
+    )
 
 
 def test_one_of_many_threads_binds_an_image(make):
@@ -622,16 +682,21 @@ def test_one_of_many_threads_binds_an_image(make):
     def bind(catalog, number):
         try:
             name = 'ab'[number % 2]
-            catalog.bind(image(name=name, token=f'{number:032x}'),
-                         template(name), 'x')
+            catalog.bind(
+                image(name=name, token=f'{number:032x}'), template(name), 'x'
+            )
         except exceptions.Duplicate:
             return None
         return number
 
     for _ in range(3):
-        winners = [n for n in in_threads(*[
-            lambda n=n: bind(catalogs[n // 2 % 2], n) for n in range(6)])
-            if n is not None]
+        winners = [
+            n
+            for n in in_threads(
+                *[lambda n=n: bind(catalogs[n // 2 % 2], n) for n in range(6)]
+            )
+            if n is not None
+        ]
         found = catalogs[0].image('one')
         assert [f'{n:032x}' for n in winners] == [found.token]
         assert agrees(catalogs[0])
@@ -647,8 +712,9 @@ def test_one_of_many_threads_unbinds_an_image(catalog, rival):
 
     for _ in range(3):
         catalog.bind(image(), A, 'x')
-        told = in_threads(*[lambda c=c: unbind(c)
-                            for c in (catalog, rival) * 3])
+        told = in_threads(
+            *[lambda c=c: unbind(c) for c in (catalog, rival) * 3]
+        )
         assert sorted(told, key=str) == [None] * 5 + [True]
 
 
@@ -677,18 +743,25 @@ def test_uploads_and_removals_among_threads_leave_an_agreeing_catalog(make):
 
 # Any sequence of calls, against a model
 
-STEPS = st.lists(st.tuples(
-    st.sampled_from(['bind', 'unbind', 'forget', 'adopt', 'forget copy']),
-    st.sampled_from(['one', 'two', 'three']), st.sampled_from('ab'),
-    st.sampled_from('xy')), max_size=30)
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(['bind', 'unbind', 'forget', 'adopt', 'forget copy']),
+        st.sampled_from(['one', 'two', 'three']),
+        st.sampled_from('ab'),
+        st.sampled_from('xy'),
+    ),
+    max_size=30,
+)
 
 
 @hypothesis.settings(deadline=None, max_examples=40)
 @hypothesis.given(STEPS)
 def test_any_sequence_of_calls_does_what_a_simple_model_does(
-        tmp_path_factory, steps):
+    tmp_path_factory, steps
+):
     store = sqlite.SQLiteKeyValue(
-        f'sqlite:///{tmp_path_factory.mktemp("c")}/c.sqlite')
+        f'sqlite:///{tmp_path_factory.mktemp("c")}/c.sqlite'
+    )
     catalog = domain.Catalog(store, 'blue', lambda: NOW)
     images, templates, copies = {}, {}, set()
     for verb, image_id, name, place in steps:
@@ -707,10 +780,12 @@ def test_any_sequence_of_calls_does_what_a_simple_model_does(
             digest = images.pop(image_id)
             templates[digest] = digest in images.values()
             assert catalog.unbind(catalog.image(image_id)) is (
-                not templates[digest])
+                not templates[digest]
+            )
         elif verb == 'forget':
             gone = digest not in templates or not (
-                templates[digest] or any(d == digest for d, _ in copies))
+                templates[digest] or any(d == digest for d, _ in copies)
+            )
             assert catalog.forget_template(digest) is gone
             if gone:
                 templates.pop(digest, None)
@@ -722,10 +797,15 @@ def test_any_sequence_of_calls_does_what_a_simple_model_does(
             catalog.forget_copy(digest, place)
             copies.discard((digest, place))
         assert agrees(catalog)
-        assert {r.template.digest: r.deleted_at is None
-                for r in catalog.templates()} == templates
-        assert {(c.digest, c.location_id) for d in 'ab'
-                for c in catalog.copies(d * 64)} == copies
+        assert {
+            r.template.digest: r.deleted_at is None
+            for r in catalog.templates()
+        } == templates
+        assert {
+            (c.digest, c.location_id)
+            for d in 'ab'
+            for c in catalog.copies(d * 64)
+        } == copies
     store.close()
 
 
@@ -749,9 +829,18 @@ def test_a_commit_whose_answer_was_lost_can_be_undone(catalog):
 
 
 def place(catalog, location_id, node, **fields):
-    catalog.put_location(objects.Location(
-        location_id, node, **{'tier': 'ssd', 'path': f'/{location_id}',
-                              'weight': 1.0, **fields}))
+    catalog.put_location(
+        objects.Location(
+            location_id,
+            node,
+            **{
+                'tier': 'ssd',
+                'path': f'/{location_id}',
+                'weight': 1.0,
+                **fields,
+            },
+        )
+    )
 
 
 def states(catalog):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import os
 import sqlite3
 import stat
@@ -61,10 +62,19 @@ def test_the_data_outlive_the_handle(url, store):
     assert sqlite.SQLiteKeyValue(url).get('/a') == seen
 
 
-@pytest.mark.parametrize('url', [
-    'sqlite://relative.sqlite', 'sqlite:///relative.sqlite', 'sqlite:',
-    'sqlite://host//a.sqlite', 'sqlite:////a.sqlite?mode=ro',
-    'etcd:////a.sqlite', '/a.sqlite', ''])
+@pytest.mark.parametrize(
+    'url',
+    [
+        'sqlite://relative.sqlite',
+        'sqlite:///relative.sqlite',
+        'sqlite:',
+        'sqlite://host//a.sqlite',
+        'sqlite:////a.sqlite?mode=ro',
+        'etcd:////a.sqlite',
+        '/a.sqlite',
+        '',
+    ],
+)
 def test_another_form_of_url_is_refused(url):
     with pytest.raises(exceptions.BadConfiguration, match='absolute path'):
         sqlite.SQLiteKeyValue(url)
@@ -102,16 +112,22 @@ def test_a_file_that_is_no_database_is_a_bad_configuration(tmp_path, url):
 def test_a_file_that_is_no_database_any_more_is_unavailable(tmp_path, store):
     store.close()
     (tmp_path / 'catalog.sqlite').write_bytes(b'not a database' * 100)
-    for call in (lambda: store.get('/a'), lambda: store.list('/'),
-                 lambda: store.commit([], [Put('/a', b'1')]),
-                 lambda: store.grant(1), lambda: store.keep_alive(1),
-                 lambda: store.revoke(1), lambda: store.watch('/')):
+    for call in (
+        lambda: store.get('/a'),
+        lambda: store.list('/'),
+        lambda: store.commit([], [Put('/a', b'1')]),
+        lambda: store.grant(1),
+        lambda: store.keep_alive(1),
+        lambda: store.revoke(1),
+        lambda: store.watch('/'),
+    ):
         with pytest.raises(exceptions.Unavailable, match=r'catalog\.sqlite'):
             call()
 
 
 def test_a_catalog_that_stays_locked_is_unavailable_for_writers_only(
-        impatient, tmp_path, store):
+    impatient, tmp_path, store
+):
     store.commit([], [Put('/a', b'1')])
     rival = sqlite3.connect(tmp_path / 'catalog.sqlite', isolation_level=None)
     rival.execute('BEGIN IMMEDIATE')
@@ -123,8 +139,7 @@ def test_a_catalog_that_stays_locked_is_unavailable_for_writers_only(
     assert store.commit([], [Put('/a', b'2')])
 
 
-def test_a_new_thread_reads_while_somebody_writes(
-        impatient, tmp_path, store):
+def test_a_new_thread_reads_while_somebody_writes(impatient, tmp_path, store):
     store.commit([], [Put('/a', b'1')])
     rival = sqlite3.connect(tmp_path / 'catalog.sqlite', isolation_level=None)
     rival.execute('BEGIN IMMEDIATE')
@@ -155,15 +170,23 @@ def test_a_write_that_fails_midway_leaves_the_handle_usable(store):
 
 
 def test_many_processes_may_open_a_new_catalog_at_once(tmp_path, url):
-    script = ('import sys\n'
-              'from tmpl_glance_store.catalog import contract, sqlite\n'
-              'store = sqlite.SQLiteKeyValue(sys.argv[1])\n'
-              'sys.stdin.read()\n'
-              'put = [contract.Put(f"/{sys.argv[2]}", b"1")]\n'
-              'sys.exit(not store.commit([], put))\n')
-    children = [subprocess.Popen(
-        [sys.executable, '-c', script, url, str(n)], stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True) for n in range(4)]
+    script = (
+        'import sys\n'
+        'from tmpl_glance_store.catalog import contract, sqlite\n'
+        'store = sqlite.SQLiteKeyValue(sys.argv[1])\n'
+        'sys.stdin.read()\n'
+        'put = [contract.Put(f"/{sys.argv[2]}", b"1")]\n'
+        'sys.exit(not store.commit([], put))\n'
+    )
+    children = [
+        subprocess.Popen(
+            [sys.executable, '-c', script, url, str(n)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(4)
+    ]
     # All go on at about the same time, when their standard input ends.
     for child in children:
         child.stdin.close()
@@ -171,15 +194,24 @@ def test_many_processes_may_open_a_new_catalog_at_once(tmp_path, url):
     errors = [child.communicate(timeout=60)[1] for child in children]
     assert [c.returncode for c in children] == [0] * 4, errors
     assert [e.key for e in sqlite.SQLiteKeyValue(url).list('/')] == [
-        '/0', '/1', '/2', '/3']
+        '/0',
+        '/1',
+        '/2',
+        '/3',
+    ]
 
 
 def test_many_threads_may_open_a_new_catalog_at_once(tmp_path):
     for number in range(5):
         store = sqlite.SQLiteKeyValue(f'sqlite:///{tmp_path}/{number}')
-        assert all(keyvalue.in_threads(*[
-            lambda s=store, n=n: s.commit([], [Put(f'/{n}', b'')])
-            for n in range(8)]))
+        assert all(
+            keyvalue.in_threads(
+                *[
+                    lambda s=store, n=n: s.commit([], [Put(f'/{n}', b'')])
+                    for n in range(8)
+                ]
+            )
+        )
         assert len(store.list('/')) == 8
 
 

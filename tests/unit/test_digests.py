@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import hashlib
 import itertools
 import random
@@ -26,13 +27,17 @@ def ingest(chunks, *consumers, algorithm='sha512', timeout=SLOW):
 
 def pieces_root(data):
     """Return BEP 52's root of *data*, not empty, as simple as can be."""
-    row = [hashlib.sha256(data[i:i + 16384]).digest()
-           for i in range(0, len(data), 16384)]
+    row = [
+        hashlib.sha256(data[i : i + 16384]).digest()
+        for i in range(0, len(data), 16384)
+    ]
     while len(row) & (len(row) - 1):
         row.append(bytes(32))
     while len(row) > 1:
-        row = [hashlib.sha256(a + b).digest()
-               for a, b in zip(row[::2], row[1::2], strict=True)]
+        row = [
+            hashlib.sha256(a + b).digest()
+            for a, b in zip(row[::2], row[1::2], strict=True)
+        ]
     return row[0].hex()
 
 
@@ -67,6 +72,7 @@ def stuck():
 
 # All hashes of any stream
 
+
 def assert_all_hashes(found, data):
     assert found.size == len(data)
     assert found.checksum == hashlib.md5(data).hexdigest()
@@ -78,7 +84,7 @@ def assert_all_hashes(found, data):
 @pytest.mark.parametrize('step', [1000, 65536, MIB, MIB + 1, 5 * MIB])
 def test_all_four_hashes_are_right(step):
     data = random.Random(1).randbytes(3 * MIB + 12345)
-    found = ingest(data[at:at + step] for at in range(0, len(data), step))
+    found = ingest(data[at : at + step] for at in range(0, len(data), step))
     assert_all_hashes(found, data)
     assert found.piece_size == 256 << 10
     assert len(found.pieces) == 13 * 32
@@ -94,14 +100,18 @@ def test_an_empty_stream_has_hashes_too():
 def chunked(data):
     """Return a strategy for cuttings of *data* into chunks."""
     return st.lists(st.integers(0, len(data))).map(
-        lambda cuts: [data[a:b] for a, b in itertools.pairwise(
-            [0, *sorted(cuts), len(data)])])
+        lambda cuts: [
+            data[a:b]
+            for a, b in itertools.pairwise([0, *sorted(cuts), len(data)])
+        ]
+    )
 
 
 ANY_CHUNKS = st.binary(max_size=300).flatmap(chunked)
 SETTINGS = hypothesis.settings(
     deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
 
 
 @pytest.mark.usefixtures('short_queues')
@@ -122,7 +132,8 @@ def test_batches_are_of_one_size_but_the_last(chunks):
     found = list(digests.batches(chunks))
     assert b''.join(found) == data
     assert [len(b) for b in found] == (
-        [8] * (len(data) // 8) + [len(data) % 8] * (len(data) % 8 > 0))
+        [8] * (len(data) // 8) + [len(data) % 8] * (len(data) % 8 > 0)
+    )
 
 
 @pytest.mark.usefixtures('short_queues')
@@ -143,32 +154,38 @@ def test_a_source_may_reuse_its_buffer(view):
 
 @pytest.mark.parametrize('algorithm', ['sha256', 'sha1', 'blake2b', 'SHA512'])
 def test_the_multihash_is_by_the_algorithm_asked_for(algorithm):
-    assert ingest([b'abc'], algorithm=algorithm).multihash == hashlib.new(
-        algorithm, b'abc').hexdigest()
+    assert (
+        ingest([b'abc'], algorithm=algorithm).multihash
+        == hashlib.new(algorithm, b'abc').hexdigest()
+    )
 
 
 def test_md5_as_the_multihash_is_computed_once(monkeypatch):
     made, new = [], hashlib.new
     monkeypatch.setattr(
-        digests.hashlib, 'new',
-        lambda *args, **kwargs: made.append(args) or new(*args, **kwargs))
+        digests.hashlib,
+        'new',
+        lambda *args, **kwargs: made.append(args) or new(*args, **kwargs),
+    )
     found = ingest([b'ab', b'c'], algorithm='md5')
-    assert (found.checksum == found.multihash
-            == hashlib.md5(b'abc').hexdigest())
+    assert found.checksum == found.multihash == hashlib.md5(b'abc').hexdigest()
     assert made == [('md5',)]
 
 
-@pytest.mark.parametrize('algorithm', [
-    'shake_128', 'shake_256', 'no-such', '', None, 512])
+@pytest.mark.parametrize(
+    'algorithm', ['shake_128', 'shake_256', 'no-such', '', None, 512]
+)
 def test_an_unknown_algorithm_is_refused_before_anything_is_read(algorithm):
     stream = iter([b'abc'])
-    with pytest.raises(exceptions.UnknownHashingAlgorithm,
-                       match=f'^{algorithm}$'):
+    with pytest.raises(
+        exceptions.UnknownHashingAlgorithm, match=f'^{algorithm}$'
+    ):
         ingest(stream, algorithm=algorithm)
     assert next(stream) == b'abc'
 
 
 # Consumers
+
 
 class Verifier:
     """Like cursive's: it cannot be fed by two threads at once."""
@@ -185,8 +202,9 @@ class Verifier:
 def test_a_verifier_gets_every_byte_in_order():
     data = random.Random(1).randbytes(5000)
     verifiers = [Verifier(), Verifier()]
-    ingest([data[:1], data[1:4000], data[4000:]],
-           *[v.update for v in verifiers])
+    ingest(
+        [data[:1], data[1:4000], data[4000:]], *[v.update for v in verifiers]
+    )
     assert [v.seen for v in verifiers] == [data, data]
     assert threading.get_ident() not in verifiers[0].threads
 
@@ -330,6 +348,7 @@ def test_what_is_queued_is_dropped_when_the_stream_raises():
 
 # A disk that hangs
 
+
 @pytest.mark.parametrize('batches', [1, 3, 100])
 @pytest.mark.usefixtures('short_queues')
 def test_a_consumer_that_stands_still_is_reported(stuck, batches):
@@ -345,11 +364,13 @@ def test_what_stalled_may_be_tried_again():
 
 def test_a_slow_consumer_that_makes_progress_has_not_stalled():
     pause = threading.Event()
-    ingest([bytes(8 * digests.BATCH)], lambda batch: pause.wait(0.25),
-           timeout=1)
+    ingest(
+        [bytes(8 * digests.BATCH)], lambda batch: pause.wait(0.25), timeout=1
+    )
 
 
 # Memory
+
 
 def test_only_a_few_batches_are_in_flight():
     """The stream is much longer than what fits into the queues."""
@@ -373,17 +394,22 @@ def test_only_a_few_batches_are_in_flight():
 
     ingest(stream(), consume)
     assert len(seen) == produced == 4 * digests.DEPTH
-    assert all(ahead - done <= digests.DEPTH + 2
-               for done, ahead in enumerate(seen))
+    assert all(
+        ahead - done <= digests.DEPTH + 2 for done, ahead in enumerate(seen)
+    )
     assert digests.DEPTH * digests.BATCH <= 32 * MIB
 
 
 # The declared size
 
+
 def test_a_stream_of_the_declared_size_passes():
     for size in (3, 0):
         assert list(digests.checked([b'ab', b'', b'c'], size)) == [
-            b'ab', b'', b'c']
+            b'ab',
+            b'',
+            b'c',
+        ]
 
 
 def test_a_stream_that_ends_early_is_invalid():
@@ -404,10 +430,17 @@ def test_a_stream_that_goes_on_is_invalid_before_the_excess_is_passed_on():
         next(stream)
 
 
-@pytest.mark.parametrize('parts', [
-    [], [('hole', 0)], [('hole', 3 * MIB)], [('data', MIB + 1)],
-    [('hole', MIB), ('data', 5000), ('hole', 2 * MIB + 7)],
-    [('data', 100), ('hole', 700_000), ('data', 2 * MIB)]])
+@pytest.mark.parametrize(
+    'parts',
+    [
+        [],
+        [('hole', 0)],
+        [('hole', 3 * MIB)],
+        [('data', MIB + 1)],
+        [('hole', MIB), ('data', 5000), ('hole', 2 * MIB + 7)],
+        [('data', 100), ('hole', 700_000), ('data', 2 * MIB)],
+    ],
+)
 def test_a_file_has_the_digest_of_its_bytes_holes_or_not(tmp_path, parts):
     path, read = tmp_path / 'file', []
     with path.open('w+b') as file:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import errno
 import fcntl
 import gc
@@ -20,6 +21,7 @@ KIB, MIB = 1 << 10, 1 << 20
 def failing(number):
     def fail(*args, **kwargs):
         raise OSError(number, os.strerror(number))
+
     return fail
 
 
@@ -60,9 +62,15 @@ def calls(monkeypatch):
     def names(*paths):
         return map(os.path.basename, paths)
 
-    record('fsync', lambda fd: (name_of(fd), os.fstat(fd).st_size
-                                if stat.S_ISREG(os.fstat(fd).st_mode)
-                                else 'directory'))
+    record(
+        'fsync',
+        lambda fd: (
+            name_of(fd),
+            os.fstat(fd).st_size
+            if stat.S_ISREG(os.fstat(fd).st_mode)
+            else 'directory',
+        ),
+    )
     record('rename', names)
     record('link', names)
     record('ftruncate', lambda fd, size: (name_of(fd), size))
@@ -79,13 +87,17 @@ def directory(tmp_path):
 
 # Durable writes
 
+
 def test_a_durable_write_is_whole_before_it_gets_its_name(directory, calls):
     fsutil.write_durably(f'{directory}/a', b'data', 0o640)
     temp = calls[0][1]
     assert temp.startswith('.')
     assert calls == [
-        ('fchmod', temp, 0o640), ('fsync', temp, 4), ('rename', temp, 'a'),
-        ('fsync', 'directory', 'directory')]
+        ('fchmod', temp, 0o640),
+        ('fsync', temp, 4),
+        ('rename', temp, 'a'),
+        ('fsync', 'directory', 'directory'),
+    ]
     assert (directory / 'a').read_bytes() == b'data'
     assert mode_of(directory / 'a') == 0o640
 
@@ -101,14 +113,16 @@ def test_a_durable_write_replaces(directory):
 @pytest.mark.parametrize('call', ['fchmod', 'fsync', 'rename'])
 @pytest.mark.parametrize('old', [None, b'old'])
 def test_a_durable_write_that_fails_changes_nothing(
-        monkeypatch, directory, call, old):
+    monkeypatch, directory, call, old
+):
     if old:
         (directory / 'a').write_bytes(old)
     monkeypatch.setattr(os, call, failing(errno.ENOSPC))
     with pytest.raises(OSError, match='space'):
         fsutil.write_durably(f'{directory}/a', b'new')
     assert [p.read_bytes() for p in directory.iterdir()] == (
-        [old] if old else [])
+        [old] if old else []
+    )
 
 
 def test_an_interrupted_durable_write_leaves_no_temp(monkeypatch, directory):
@@ -121,11 +135,10 @@ def test_an_interrupted_durable_write_leaves_no_temp(monkeypatch, directory):
     assert os.listdir(directory) == []
 
 
-def test_a_durable_creation_is_whole_before_it_gets_its_name(
-        directory, calls):
+def test_a_durable_creation_is_whole_before_it_gets_its_name(directory, calls):
     assert fsutil.create_durably(f'{directory}/a', b'data', 0o640)
     linked = [call[0] for call in calls].index('link')
-    before, after = calls[:linked], calls[linked + 1:]
+    before, after = calls[:linked], calls[linked + 1 :]
     assert [c for c in before if c[0] == 'fsync' and c[2] == 4]
     assert calls[linked][2] == 'a'
     assert after == [('fsync', 'directory', 'directory')]
@@ -146,8 +159,7 @@ def test_one_of_many_threads_creates_a_file(directory):
 
     def create(number):
         start.wait(60)
-        told[number] = fsutil.create_durably(
-            f'{directory}/a', b'%d' % number)
+        told[number] = fsutil.create_durably(f'{directory}/a', b'%d' % number)
 
     threads = [threading.Thread(target=create, args=(n,)) for n in range(8)]
     for thread in threads:
@@ -161,7 +173,8 @@ def test_one_of_many_threads_creates_a_file(directory):
 
 @pytest.mark.parametrize('call', ['fchmod', 'fsync', 'link'])
 def test_a_durable_creation_that_fails_leaves_nothing(
-        monkeypatch, directory, call):
+    monkeypatch, directory, call
+):
     monkeypatch.setattr(os, call, failing(errno.EDQUOT))
     with pytest.raises(OSError, match='quota'):
         fsutil.create_durably(f'{directory}/a', b'new')
@@ -169,7 +182,8 @@ def test_a_durable_creation_that_fails_leaves_nothing(
 
 
 def test_a_creation_whose_directory_cannot_be_synced_leaves_no_temp(
-        monkeypatch, directory):
+    monkeypatch, directory
+):
     monkeypatch.setattr(fsutil, 'fsync_directory', failing(errno.EIO))
     with pytest.raises(OSError, match='Input/output'):
         fsutil.create_durably(f'{directory}/a', b'new')
@@ -188,12 +202,19 @@ def test_a_directory_is_made_for_everybody_whatever_the_umask(directory):
     assert mode_of(directory / 'd') == 0o700
 
 
-@pytest.mark.parametrize(('number', 'error'), [
-    (errno.ENOSPC, exceptions.NoSpace), (errno.EDQUOT, exceptions.NoSpace),
-    (errno.EFBIG, exceptions.NoSpace), (errno.EACCES, exceptions.WriteDenied),
-    (errno.EPERM, exceptions.WriteDenied),
-    (errno.EROFS, exceptions.WriteDenied), (errno.EIO, OSError),
-    (errno.ENOENT, FileNotFoundError)])
+@pytest.mark.parametrize(
+    ('number', 'error'),
+    [
+        (errno.ENOSPC, exceptions.NoSpace),
+        (errno.EDQUOT, exceptions.NoSpace),
+        (errno.EFBIG, exceptions.NoSpace),
+        (errno.EACCES, exceptions.WriteDenied),
+        (errno.EPERM, exceptions.WriteDenied),
+        (errno.EROFS, exceptions.WriteDenied),
+        (errno.EIO, OSError),
+        (errno.ENOENT, FileNotFoundError),
+    ],
+)
 def test_an_os_error_tells_what_to_do(number, error):
     cause = OSError(number, os.strerror(number))
     with pytest.raises(error) as info, fsutil.os_errors():
@@ -203,12 +224,18 @@ def test_an_os_error_tells_what_to_do(number, error):
 
 
 def test_free_bytes_are_those_of_an_unprivileged_user(monkeypatch):
-    monkeypatch.setattr(os, 'statvfs', lambda path: types.SimpleNamespace(
-        f_bavail=3, f_bfree=5, f_blocks=10, f_frsize=512, f_bsize=4096))
+    monkeypatch.setattr(
+        os,
+        'statvfs',
+        lambda path: types.SimpleNamespace(
+            f_bavail=3, f_bfree=5, f_blocks=10, f_frsize=512, f_bsize=4096
+        ),
+    )
     assert fsutil.free_bytes('/') == (3 * 512, 10 * 512)
 
 
 # Sparse files
+
 
 def written(path, chunks, mode=0o444):
     writer = fsutil.SparseWriter(str(path))
@@ -221,18 +248,26 @@ def written(path, chunks, mode=0o444):
 def data_bytes(path):
     """Return how much of a file is not a hole."""
     with open(path, 'rb') as file:
-        return sum(end - start for start, end in fsutil.data_extents(
-            file.fileno(), os.stat(path).st_size))
+        return sum(
+            end - start
+            for start, end in fsutil.data_extents(
+                file.fileno(), os.stat(path).st_size
+            )
+        )
 
 
 # Runs of zeros and of data around the size of a hole, which is small here.
-runs = st.lists(st.tuples(
-    st.sampled_from([b'\0', b'x']),
-    st.one_of(st.integers(0, 300), st.sampled_from([64, 128, 192, 4096]))),
-    max_size=12).map(lambda found: b''.join(b * n for b, n in found))
+runs = st.lists(
+    st.tuples(
+        st.sampled_from([b'\0', b'x']),
+        st.one_of(st.integers(0, 300), st.sampled_from([64, 128, 192, 4096])),
+    ),
+    max_size=12,
+).map(lambda found: b''.join(b * n for b, n in found))
 SETTINGS = hypothesis.settings(
     deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
 
 
 @SETTINGS
@@ -243,17 +278,23 @@ def test_a_sparse_file_has_the_bytes_of_the_stream(tmp_path, data, cuts):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fsutil, 'HOLE', 64)
         patch.setattr(fsutil, '_ZEROS', bytes(64))
-        assert written(path, [
-            data[a:b] for a, b in itertools.pairwise(edges)]) == data
+        assert (
+            written(path, [data[a:b] for a, b in itertools.pairwise(edges)])
+            == data
+        )
 
 
-@pytest.mark.parametrize(('chunks', 'most'), [
-    ([bytes(4 * MIB)], 0),
-    ([bytes(MIB)] * 4, 0),
-    ([b'x' * 64 * KIB + bytes(MIB) + b'x' * 64 * KIB], 128 * KIB),
-    ([b'x' + bytes(MIB - 1), bytes(MIB)], 64 * KIB),
-    ([bytes(MIB), bytes(MIB - 1) + b'x'], 64 * KIB),
-    ([b'xyz' + bytes(MIB), bytes(MIB) + b'x'], 192 * KIB)])
+@pytest.mark.parametrize(
+    ('chunks', 'most'),
+    [
+        ([bytes(4 * MIB)], 0),
+        ([bytes(MIB)] * 4, 0),
+        ([b'x' * 64 * KIB + bytes(MIB) + b'x' * 64 * KIB], 128 * KIB),
+        ([b'x' + bytes(MIB - 1), bytes(MIB)], 64 * KIB),
+        ([bytes(MIB), bytes(MIB - 1) + b'x'], 64 * KIB),
+        ([b'xyz' + bytes(MIB), bytes(MIB) + b'x'], 192 * KIB),
+    ],
+)
 def test_long_runs_of_zeros_become_holes(tmp_path, chunks, most):
     assert written(tmp_path / 'f', chunks) == b''.join(chunks)
     assert data_bytes(tmp_path / 'f') <= most
@@ -262,8 +303,11 @@ def test_long_runs_of_zeros_become_holes(tmp_path, chunks, most):
 
 def test_a_sparse_file_is_complete_before_it_is_synced(tmp_path, calls):
     written(tmp_path / 'f', [b'x', bytes(MIB)], 0o640)
-    assert calls == [('ftruncate', 'f', MIB + 1), ('fchmod', 'f', 0o640),
-                     ('fsync', 'f', MIB + 1)]
+    assert calls == [
+        ('ftruncate', 'f', MIB + 1),
+        ('fchmod', 'f', 0o640),
+        ('fsync', 'f', MIB + 1),
+    ]
     assert mode_of(tmp_path / 'f') == 0o640
 
 
@@ -288,7 +332,8 @@ def test_a_sparse_file_is_always_a_new_one(tmp_path):
 def test_a_short_write_is_continued(monkeypatch, tmp_path):
     pwrite = os.pwrite
     monkeypatch.setattr(
-        os, 'pwrite', lambda fd, data, at: pwrite(fd, data[:7], at))
+        os, 'pwrite', lambda fd, data, at: pwrite(fd, data[:7], at)
+    )
     data = os.urandom(100)
     assert written(tmp_path / 'f', [data[:33], data[33:]]) == data
 
@@ -335,8 +380,11 @@ def holey(tmp_path):
     """A file of data, holes and data, and a hole at its end."""
     path = tmp_path / 'source'
     with open(path, 'wb') as file:
-        for at, data in ((0, b'a' * 5000), (MIB, b'b' * 100_000),
-                         (3 * MIB + 5, b'c')):
+        for at, data in (
+            (0, b'a' * 5000),
+            (MIB, b'b' * 100_000),
+            (3 * MIB + 5, b'c'),
+        ):
             file.seek(at)
             file.write(data)
         file.truncate(4 * MIB)
@@ -352,7 +400,8 @@ def test_a_copy_keeps_the_bytes_and_the_holes(tmp_path, holey):
 
 @pytest.mark.parametrize('number', ELSEWHERE)
 def test_a_copy_to_another_file_system_keeps_the_bytes_and_the_holes(
-        monkeypatch, tmp_path, holey, number):
+    monkeypatch, tmp_path, holey, number
+):
     monkeypatch.setattr(os, 'copy_file_range', failing(number))
     assert copied(holey, tmp_path / 'target') is False
     assert (tmp_path / 'target').read_bytes() == holey.read_bytes()
@@ -362,7 +411,8 @@ def test_a_copy_to_another_file_system_keeps_the_bytes_and_the_holes(
 @SETTINGS
 @hypothesis.given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 20_000)), max_size=6),
-    st.booleans())
+    st.booleans(),
+)
 def test_any_file_is_copied(tmp_path, parts, elsewhere):
     source, target = tmp_path / 'source', tmp_path / 'target'
     with open(source, 'wb') as file:
@@ -381,38 +431,53 @@ def test_any_file_is_copied(tmp_path, parts, elsewhere):
 
 @pytest.mark.parametrize('elsewhere', [True, False])
 def test_a_copy_goes_on_after_a_short_step(
-        monkeypatch, tmp_path, holey, elsewhere):
+    monkeypatch, tmp_path, holey, elsewhere
+):
     real, pwrite = os.copy_file_range, os.pwrite
     monkeypatch.setattr(
-        os, 'copy_file_range', failing(errno.EXDEV) if elsewhere else (
-            lambda s, t, count, *at: real(s, t, min(count, 1000), *at)))
+        os,
+        'copy_file_range',
+        failing(errno.EXDEV)
+        if elsewhere
+        else (lambda s, t, count, *at: real(s, t, min(count, 1000), *at)),
+    )
     monkeypatch.setattr(
-        os, 'pwrite', lambda fd, data, at: pwrite(fd, data[:1000], at))
+        os, 'pwrite', lambda fd, data, at: pwrite(fd, data[:1000], at)
+    )
     copied(holey, tmp_path / 'target')
     assert (tmp_path / 'target').read_bytes() == holey.read_bytes()
 
 
 def test_extents_are_shared_where_the_file_system_can(
-        monkeypatch, tmp_path, holey):
+    monkeypatch, tmp_path, holey
+):
     asked = []
-    monkeypatch.setattr(fcntl, 'ioctl', lambda target, *args: asked.append(
-        (name_of(target), args[0], name_of(args[1]))))
+    monkeypatch.setattr(
+        fcntl,
+        'ioctl',
+        lambda target, *args: asked.append(
+            (name_of(target), args[0], name_of(args[1]))
+        ),
+    )
     monkeypatch.setattr(os, 'copy_file_range', failing(errno.EIO))
     assert copied(holey, tmp_path / 'target') is True
     assert asked == [('target', 0x40049409, 'source')]
 
 
-@pytest.mark.parametrize('number', [
-    errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY])
+@pytest.mark.parametrize(
+    'number', [errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY]
+)
 def test_where_extents_cannot_be_shared_the_bytes_are_copied(
-        monkeypatch, tmp_path, holey, number):
+    monkeypatch, tmp_path, holey, number
+):
     monkeypatch.setattr(fcntl, 'ioctl', failing(number))
     assert copied(holey, tmp_path / 'target') is False
     assert (tmp_path / 'target').read_bytes() == holey.read_bytes()
 
 
 def test_a_full_disk_is_not_taken_for_one_that_cannot_share(
-        monkeypatch, tmp_path, holey):
+    monkeypatch, tmp_path, holey
+):
     monkeypatch.setattr(fcntl, 'ioctl', failing(errno.ENOSPC))
     with pytest.raises(OSError, match='space'):
         copied(holey, tmp_path / 'target')
@@ -427,9 +492,13 @@ def test_a_copy_that_fails_is_told(monkeypatch, tmp_path, holey, number):
 
 @pytest.mark.parametrize('elsewhere', [True, False])
 def test_a_source_that_becomes_shorter_is_an_error(
-        monkeypatch, tmp_path, holey, elsewhere):
-    monkeypatch.setattr(os, 'copy_file_range', failing(errno.EXDEV)
-                        if elsewhere else lambda *args: 0)
+    monkeypatch, tmp_path, holey, elsewhere
+):
+    monkeypatch.setattr(
+        os,
+        'copy_file_range',
+        failing(errno.EXDEV) if elsewhere else lambda *args: 0,
+    )
     monkeypatch.setattr(os, 'pread', lambda *args: b'')
     with pytest.raises(OSError, match='shorter'):
         copied(holey, tmp_path / 'target')
@@ -438,8 +507,11 @@ def test_a_source_that_becomes_shorter_is_an_error(
 def test_the_extents_of_a_file_are_told_without_its_holes(tmp_path):
     path = tmp_path / 'f'
     for size, content, expected in (
-            (0, b'', []), (MIB, b'', []), (64 * KIB, b'x' * 64 * KIB, [
-                (0, 64 * KIB)]), (MIB, b'x' * 64 * KIB, [(0, 64 * KIB)])):
+        (0, b'', []),
+        (MIB, b'', []),
+        (64 * KIB, b'x' * 64 * KIB, [(0, 64 * KIB)]),
+        (MIB, b'x' * 64 * KIB, [(0, 64 * KIB)]),
+    ):
         path.write_bytes(content)
         os.truncate(path, size)
         with open(path, 'rb') as file:
@@ -447,6 +519,7 @@ def test_the_extents_of_a_file_are_told_without_its_holes(tmp_path):
 
 
 # Locks on directories
+
 
 def test_an_exclusive_lock_keeps_others_out(directory):
     with fsutil.lock_directory(str(directory)):
@@ -474,8 +547,10 @@ def test_releasing_a_lock_twice_does_nothing_to_other_files(directory):
 
 
 def test_a_lock_is_given_back_whatever_happens(directory):
-    with pytest.raises(ZeroDivisionError), \
-            fsutil.lock_directory(str(directory)):
+    with (
+        pytest.raises(ZeroDivisionError),
+        fsutil.lock_directory(str(directory)),
+    ):
         raise ZeroDivisionError
     fsutil.lock_directory(str(directory)).release()
 
@@ -532,7 +607,8 @@ def test_who_waits_gets_the_lock_when_it_is_free(directory, before_flock):
 
 
 def test_a_directory_that_goes_while_waiting_is_not_there(
-        directory, before_flock):
+    directory, before_flock
+):
     first = fsutil.lock_directory(str(directory))
     before_flock[3] = directory.rmdir
     with pytest.raises(FileNotFoundError):
@@ -541,14 +617,16 @@ def test_a_directory_that_goes_while_waiting_is_not_there(
 
 
 def test_a_directory_that_goes_while_it_is_locked_is_not_there(
-        directory, before_flock):
+    directory, before_flock
+):
     before_flock[1] = directory.rmdir
     with pytest.raises(FileNotFoundError):
         fsutil.lock_directory(str(directory))
 
 
 def test_the_directory_that_has_the_name_is_the_one_that_gets_locked(
-        directory, before_flock):
+    directory, before_flock
+):
     def replace():
         directory.rename(directory.with_name('old'))
         directory.mkdir()
@@ -562,6 +640,7 @@ def test_the_directory_that_has_the_name_is_the_one_that_gets_locked(
 
 
 # Does the disk rotate?
+
 
 class Sysfs:
     """A fake of the parts of /sys and /proc that the kernel shows."""
@@ -591,8 +670,10 @@ class Sysfs:
     def mount(self, point, source):
         """Append to the mount table."""
         with self.mounts.open('a', encoding='utf-8') as table:
-            table.write(f'30 1 0:40 /sub {point} rw shared:1 - btrfs {source} '
-                        f'rw,relatime\n')
+            table.write(
+                f'30 1 0:40 /sub {point} rw shared:1 - btrfs {source} '
+                f'rw,relatime\n'
+            )
 
     def rotates(self, path):
         return fsutil.rotates(str(path), str(self.root), str(self.mounts))
@@ -614,8 +695,10 @@ def lies_on(monkeypatch):
 
     def lies_on(path, major, minor, kind=stat.S_IFBLK):
         answers[str(path)] = types.SimpleNamespace(
-            st_dev=os.makedev(major, minor), st_rdev=os.makedev(major, minor),
-            st_mode=kind)
+            st_dev=os.makedev(major, minor),
+            st_rdev=os.makedev(major, minor),
+            st_mode=kind,
+        )
 
     def fake(path, *args, **kwargs):
         known = isinstance(path, str) and answers.get(path)
@@ -625,8 +708,9 @@ def lies_on(monkeypatch):
     return lies_on
 
 
-@pytest.mark.parametrize(('flag', 'answer'), [
-    (0, False), (1, True), (None, None)])
+@pytest.mark.parametrize(
+    ('flag', 'answer'), [(0, False), (1, True), (None, None)]
+)
 def test_a_disk_tells_whether_it_rotates(sysfs, lies_on, flag, answer):
     sysfs.block('sda', '8:0', flag)
     lies_on('/srv', 8, 0)
@@ -646,16 +730,28 @@ def test_a_partition_is_as_its_disk(sysfs, lies_on, flag):
     assert sysfs.rotates('/srv') is bool(flag)
 
 
-@pytest.mark.parametrize(('flags', 'answer'), [
-    ((0, 0), False), ((0, 1), True), ((1, 1), True), ((None, 1), True),
-    ((None, 0), False), ((None, None), None)])
+@pytest.mark.parametrize(
+    ('flags', 'answer'),
+    [
+        ((0, 0), False),
+        ((0, 1), True),
+        ((1, 1), True),
+        ((None, 1), True),
+        ((None, 0), False),
+        ((None, None), None),
+    ],
+)
 def test_a_volume_on_raid_rotates_if_one_of_its_disks_does(
-        sysfs, lies_on, flags, answer):
-    disks = [sysfs.block(f'sd{x}', f'8:{16 * n}', flag)
-             for n, (x, flag) in enumerate(zip('ab', flags, strict=True))]
+    sysfs, lies_on, flags, answer
+):
+    disks = [
+        sysfs.block(f'sd{x}', f'8:{16 * n}', flag)
+        for n, (x, flag) in enumerate(zip('ab', flags, strict=True))
+    ]
     # One disk whole, of the other one a partition.
-    raid = sysfs.block('md0', '9:0', 0, [
-        disks[0], sysfs.partition(disks[1], 'sdb1', '8:17')])
+    raid = sysfs.block(
+        'md0', '9:0', 0, [disks[0], sysfs.partition(disks[1], 'sdb1', '8:17')]
+    )
     crypt = sysfs.block('dm-0', '253:0', 0, [raid])
     sysfs.block('dm-1', '253:1', 0, [crypt])
     lies_on('/srv', 253, 1)
@@ -685,18 +781,23 @@ def two_disks(sysfs, lies_on):
     return sysfs
 
 
-@pytest.mark.parametrize(('mounts', 'answer'), [
-    ([('/', '/dev/ssd')], False),
-    ([('/', '/dev/ssd'), ('/srv', '/dev/hdd')], True),
-    ([('/srv', '/dev/hdd'), ('/', '/dev/ssd')], True),
-    ([('/', '/dev/ssd'), ('/srv/tmpl/deeper', '/dev/hdd')], False),
-    ([('/', '/dev/ssd'), ('/sr', '/dev/hdd')], False),
-    ([('/', '/dev/ssd'), ('/srv/tmp', '/dev/hdd')], False),
-    ([('/srv', '/dev/ssd'), ('/srv/tmpl', '/dev/hdd')], True),
-    # The later one hides the one beneath.
-    ([('/srv', '/dev/hdd'), ('/srv', '/dev/ssd')], False)])
+@pytest.mark.parametrize(
+    ('mounts', 'answer'),
+    [
+        ([('/', '/dev/ssd')], False),
+        ([('/', '/dev/ssd'), ('/srv', '/dev/hdd')], True),
+        ([('/srv', '/dev/hdd'), ('/', '/dev/ssd')], True),
+        ([('/', '/dev/ssd'), ('/srv/tmpl/deeper', '/dev/hdd')], False),
+        ([('/', '/dev/ssd'), ('/sr', '/dev/hdd')], False),
+        ([('/', '/dev/ssd'), ('/srv/tmp', '/dev/hdd')], False),
+        ([('/srv', '/dev/ssd'), ('/srv/tmpl', '/dev/hdd')], True),
+        # The later one hides the one beneath.
+        ([('/srv', '/dev/hdd'), ('/srv', '/dev/ssd')], False),
+    ],
+)
 def test_btrfs_is_as_the_device_that_its_mount_names(
-        two_disks, lies_on, mounts, answer):
+    two_disks, lies_on, mounts, answer
+):
     lies_on('/srv/tmpl', 0, 40)
     for point, source in mounts:
         two_disks.mount(point, source)
@@ -704,15 +805,15 @@ def test_btrfs_is_as_the_device_that_its_mount_names(
 
 
 @pytest.mark.parametrize('name', ['a b', 'a\\b', 'Bär', '磁盘'])
-def test_the_mount_point_may_have_any_name(
-        two_disks, lies_on, tmp_path, name):
+def test_the_mount_point_may_have_any_name(two_disks, lies_on, tmp_path, name):
     path = tmp_path / name
     path.mkdir()
     lies_on(path, 0, 40)
     two_disks.mount('/', '/dev/ssd')
     # The kernel shows blanks and backslashes in octal, all else as it is.
-    two_disks.mount(str(path).replace('\\', r'\134').replace(' ', r'\040'),
-                    '/dev/hdd')
+    two_disks.mount(
+        str(path).replace('\\', r'\134').replace(' ', r'\040'), '/dev/hdd'
+    )
     assert two_disks.rotates(path) is True
 
 

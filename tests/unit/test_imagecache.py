@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parts of the publisher; Nova itself is in the functional lane."""
 
 import dataclasses
@@ -16,14 +17,14 @@ import types
 
 import pytest
 
-from tests.host import content
-from tests.host import digest_of
+from harness.host import content
+from harness.host import digest_of
 from tmpl_glance_store import exceptions
-from tmpl_glance_store import formats
 from tmpl_glance_store.agent import scrubber
-from tmpl_glance_store.imagecache import conversion
+from tmpl_glance_store.disk_images import conversion
+from tmpl_glance_store.disk_images import formats
+from tmpl_glance_store.disk_images import inspection
 from tmpl_glance_store.imagecache import downloads
-from tmpl_glance_store.imagecache import inspection
 from tmpl_glance_store.imagecache import instances
 from tmpl_glance_store.imagecache import ledger
 from tmpl_glance_store.imagecache import linking
@@ -36,19 +37,24 @@ MIB = 1 << 20
 NAME = 'a' * 40
 STRANGER = 12345
 
-root_only = pytest.mark.skipif(os.geteuid() != 0,
-                               reason='only root can change owners')
+root_only = pytest.mark.skipif(
+    os.geteuid() != 0, reason='only root can change owners'
+)
 
 
 def owner_of(instances, user=None, group=None, hypervisor=None):
-    return ownership.Ownership(types.SimpleNamespace(
-        instances_path=str(instances), user=user, group=group,
-        hypervisor_user=hypervisor))
+    return ownership.Ownership(
+        types.SimpleNamespace(
+            instances_path=str(instances),
+            user=user,
+            group=group,
+            hypervisor_user=hypervisor,
+        )
+    )
 
 
 def locks_of(instances, timeout=60.0, **options):
-    return locks.Locks(str(instances), owner_of(instances, **options),
-                       timeout)
+    return locks.Locks(str(instances), owner_of(instances, **options), timeout)
 
 
 def lock_file(instances):
@@ -57,11 +63,20 @@ def lock_file(instances):
 
 def is_free(instances):
     """Tell whether another process could take the lock."""
-    return not subprocess.run([sys.executable, '-c', (
-        'import fcntl, sys\n'
-        'fcntl.lockf(open(sys.argv[1], "a"), fcntl.LOCK_EX | fcntl.LOCK_NB)'
-        ), lock_file(instances)], stderr=subprocess.DEVNULL,
-        check=False).returncode
+    return not subprocess.run(
+        [
+            sys.executable,
+            '-c',
+            (
+                'import fcntl, sys\n'
+                'fcntl.lockf(open(sys.argv[1], "a"), '
+                'fcntl.LOCK_EX | fcntl.LOCK_NB)'
+            ),
+            lock_file(instances),
+        ],
+        stderr=subprocess.DEVNULL,
+        check=False,
+    ).returncode
 
 
 # Locks
@@ -78,11 +93,20 @@ def test_a_lock_that_nova_holds_is_not_waited_for(tmp_path):
     own = locks_of(tmp_path)
     with own.held(NAME):
         pass
-    with subprocess.Popen([sys.executable, '-c', (
-            'import fcntl, sys\nfile = open(sys.argv[1], "a")\n'
-            'fcntl.lockf(file, fcntl.LOCK_EX)\nprint(flush=True)\n'
-            'sys.stdin.read()'), lock_file(tmp_path)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE) as nova:
+    with subprocess.Popen(
+        [
+            sys.executable,
+            '-c',
+            (
+                'import fcntl, sys\nfile = open(sys.argv[1], "a")\n'
+                'fcntl.lockf(file, fcntl.LOCK_EX)\nprint(flush=True)\n'
+                'sys.stdin.read()'
+            ),
+            lock_file(tmp_path),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as nova:
         nova.stdout.readline()
         with own.held(NAME) as ours:
             assert not ours
@@ -122,8 +146,7 @@ def test_a_guard_ends_in_time_while_somebody_publishes(tmp_path):
         assert is_free(tmp_path)
 
 
-def test_guards_take_one_thread_and_so_many_descriptors(tmp_path,
-                                                        monkeypatch):
+def test_guards_take_one_thread_and_so_many_descriptors(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, '_MAX_GUARDS', 3)
     own = locks_of(tmp_path)
     before = threading.active_count()
@@ -143,7 +166,8 @@ def test_what_a_crash_left_beside_the_locks_is_cleaned(tmp_path):
         (tmp_path / 'locks' / '.tmpl-x').touch()
     own.clean()
     assert [each.name for each in (tmp_path / 'locks').iterdir()] == [
-        lock_file(tmp_path).name]
+        lock_file(tmp_path).name
+    ]
 
 
 def test_a_guard_ends_with_its_time(tmp_path):
@@ -173,8 +197,9 @@ def test_a_lock_file_that_was_removed_is_not_believed(tmp_path, monkeypatch):
             removed.append(os.unlink(self.path))
         return taken
 
-    monkeypatch.setattr(locks.lockutils.InterProcessLock, 'acquire',
-                        remove_once)
+    monkeypatch.setattr(
+        locks.lockutils.InterProcessLock, 'acquire', remove_once
+    )
     with own.held(NAME) as ours:
         assert ours
         assert not is_free(tmp_path)
@@ -186,11 +211,11 @@ def test_a_lock_file_is_novas_from_the_beginning(tmp_path):
     with locks_of(tmp_path).held(NAME):
         pass
     for path in lock_file(tmp_path), lock_file(tmp_path).parent:
-        assert (path.stat().st_uid, path.stat().st_gid) == (STRANGER,
-                                                            STRANGER)
+        assert (path.stat().st_uid, path.stat().st_gid) == (STRANGER, STRANGER)
     assert stat.S_IMODE(lock_file(tmp_path).stat().st_mode) == 0o664
     assert [each.name for each in lock_file(tmp_path).parent.iterdir()] == [
-        lock_file(tmp_path).name]
+        lock_file(tmp_path).name
+    ]
 
 
 @root_only
@@ -212,8 +237,10 @@ def test_a_lock_file_is_not_the_way_to_another_file(tmp_path, make):
     secret.touch(0o600)
     lock_file(tmp_path).parent.mkdir()
     make(secret, lock_file(tmp_path))
-    with (pytest.raises(exceptions.WriteDenied, match='lock'),
-          locks_of(tmp_path).held(NAME)):
+    with (
+        pytest.raises(exceptions.WriteDenied, match='lock'),
+        locks_of(tmp_path).held(NAME),
+    ):
         pass
     assert (secret.stat().st_uid, secret.stat().st_mode & 0o777) == (0, 0o600)
 
@@ -221,8 +248,10 @@ def test_a_lock_file_is_not_the_way_to_another_file(tmp_path, make):
 def test_a_lock_file_that_is_none_makes_nobody_wait(tmp_path):
     lock_file(tmp_path).parent.mkdir()
     os.mkfifo(lock_file(tmp_path))
-    with (pytest.raises(exceptions.WriteDenied, match='remove it'),
-          locks_of(tmp_path).held(NAME)):
+    with (
+        pytest.raises(exceptions.WriteDenied, match='remove it'),
+        locks_of(tmp_path).held(NAME),
+    ):
         pass
 
 
@@ -233,8 +262,10 @@ def test_a_directory_is_not_the_way_to_somebody_elses(tmp_path):
     elsewhere.mkdir()
     (tmp_path / 'locks').symlink_to(elsewhere)
     os.chown(tmp_path / 'locks', STRANGER, STRANGER, follow_symlinks=False)
-    with (pytest.raises(exceptions.WriteDenied, match='is a link'),
-          locks_of(tmp_path).held(NAME)):
+    with (
+        pytest.raises(exceptions.WriteDenied, match='is a link'),
+        locks_of(tmp_path).held(NAME),
+    ):
         pass
     assert not list(elsewhere.iterdir())
     os.chown(elsewhere, STRANGER, STRANGER)
@@ -247,8 +278,10 @@ def test_a_directory_is_not_the_way_to_somebody_elses(tmp_path):
 
 
 def test_without_the_directory_there_are_no_locks(tmp_path):
-    with (pytest.raises(exceptions.WriteDenied, match='lock'),
-          locks_of(tmp_path / 'gone', user=0, group=0).held(NAME)):
+    with (
+        pytest.raises(exceptions.WriteDenied, match='lock'),
+        locks_of(tmp_path / 'gone', user=0, group=0).held(NAME),
+    ):
         pass
 
 
@@ -267,11 +300,16 @@ def test_novas_group_is_that_of_its_user_if_the_host_knows_it(tmp_path, name):
 
 
 @root_only
-@pytest.mark.parametrize(('mode', 'gid', 'may'), [
-    (0o755, 0, True), (0o750, 0, False), (0o750, STRANGER, True),
-    (0o705, STRANGER, False)])
-def test_a_directory_on_the_way_may_be_an_obstacle(
-        tmp_path, mode, gid, may):
+@pytest.mark.parametrize(
+    ('mode', 'gid', 'may'),
+    [
+        (0o755, 0, True),
+        (0o750, 0, False),
+        (0o750, STRANGER, True),
+        (0o705, STRANGER, False),
+    ],
+)
+def test_a_directory_on_the_way_may_be_an_obstacle(tmp_path, mode, gid, may):
     for each in (*tmp_path.parents, tmp_path):
         if stat.S_IMODE(each.stat().st_mode) & 0o001 == 0:
             each.chmod(0o755)
@@ -281,7 +319,8 @@ def test_a_directory_on_the_way_may_be_an_obstacle(
     os.chown(inner, 0, gid)
     inner.chmod(mode)
     obstacle = ownership.Person.of(STRANGER, STRANGER).obstacle(
-        str(inner / 'image'))
+        str(inner / 'image')
+    )
     assert (obstacle is None) == may
     assert may or 'cannot enter' in obstacle
     assert ownership.Person.of(0).obstacle(str(inner / 'image')) is None
@@ -292,11 +331,21 @@ def test_a_directory_on_the_way_may_be_an_obstacle(
 
 def entry(path, **fields):
     found = os.lstat(path)
-    return ledger.Entry(**{
-        'name': path.name, 'image_id': 'image', 'digest': 'd' * 64,
-        'content': 'd' * 64, 'size': found.st_size, 'mode': 'reflink',
-        'inode': found.st_ino, 'made_at': 1.0,
-        'directory': str(path.parent), 'mount': '/', **fields})
+    return ledger.Entry(
+        **{
+            'name': path.name,
+            'image_id': 'image',
+            'digest': 'd' * 64,
+            'content': 'd' * 64,
+            'size': found.st_size,
+            'mode': 'reflink',
+            'inode': found.st_ino,
+            'made_at': 1.0,
+            'directory': str(path.parent),
+            'mount': '/',
+            **fields,
+        }
+    )
 
 
 def ledger_of(tmp_path, cache=None):
@@ -321,19 +370,21 @@ def test_one_name_may_be_in_two_image_caches(tmp_path):
         ledger_of(tmp_path, cache).write(entry(cache / NAME))
     book = ledger_of(tmp_path, caches[0])
     assert book.entries[NAME].directory == str(caches[0])
-    other, = book.elsewhere.values()
+    (other,) = book.elsewhere.values()
     assert other.directory == str(caches[1])
     book.remove(other)
     assert ledger_of(tmp_path, caches[1]).entries == {}
     assert ledger_of(tmp_path, caches[0]).entries == book.entries
 
 
-@pytest.mark.parametrize('text', [
-    '', '{"name": ', '[]', '{"name": 5, "image_id": null}'])
+@pytest.mark.parametrize(
+    'text', ['', '{"name": ', '[]', '{"name": 5, "image_id": null}']
+)
 def test_what_an_unreadable_entry_may_hold_is_kept(tmp_path, text):
     (tmp_path / 'image').write_bytes(b'x')
-    hold = pathlib.Path(ledger_of(tmp_path).hold(str(tmp_path / 'image'),
-                                                 'd' * 64))
+    hold = pathlib.Path(
+        ledger_of(tmp_path).hold(str(tmp_path / 'image'), 'd' * 64)
+    )
     (tmp_path / 'published' / f'{NAME}.json').write_text(text)
     (tmp_path / 'published' / '.left').touch()
     book = ledger_of(tmp_path)
@@ -367,8 +418,13 @@ def test_a_base_file_is_ours_if_it_is_the_very_file(tmp_path):
 def test_of_a_file_system_that_is_not_mounted_nothing_is_known(tmp_path):
     (tmp_path / NAME).write_bytes(b'x')
     below = entry(tmp_path / NAME, mount='/srv/nova')
-    for mount, hidden in (('/', True), ('/srv', True), ('/srv/nova', False),
-                          ('/srv/nova/deeper', False), ('/srv/no', False)):
+    for mount, hidden in (
+        ('/', True),
+        ('/srv', True),
+        ('/srv/nova', False),
+        ('/srv/nova/deeper', False),
+        ('/srv/no', False),
+    ):
         assert below.is_hidden(mount) == hidden, mount
     assert not entry(tmp_path / NAME).is_hidden('/')
 
@@ -405,8 +461,9 @@ def test_a_hold_outlives_the_copy_and_goes_with_the_last_link(tmp_path):
 def test_a_link_of_ours_is_known_by_where_it_leads(tmp_path):
     (tmp_path / 'image').write_bytes(b'x')
     book = ledger_of(tmp_path)
-    (tmp_path / 'ours').symlink_to(book.hold(str(tmp_path / 'image'),
-                                             'd' * 64))
+    (tmp_path / 'ours').symlink_to(
+        book.hold(str(tmp_path / 'image'), 'd' * 64)
+    )
     (tmp_path / 'theirs').symlink_to('/mnt/published/image')
     book.drop_holds()  # as if the disk were gone
     assert not (tmp_path / 'ours').exists()
@@ -420,8 +477,24 @@ def test_a_link_of_ours_is_known_by_where_it_leads(tmp_path):
 
 def overlay(path, base, *options):
     path.parent.mkdir(exist_ok=True)
-    subprocess.run(['qemu-img', 'create', '-q', '-u', '-f', 'qcow2', '-F',
-                    'qcow2', '-b', base, *options, path, '1M'], check=True)
+    subprocess.run(
+        [
+            'qemu-img',
+            'create',
+            '-q',
+            '-u',
+            '-f',
+            'qcow2',
+            '-F',
+            'qcow2',
+            '-b',
+            base,
+            *options,
+            path,
+            '1M',
+        ],
+        check=True,
+    )
 
 
 @pytest.mark.parametrize('name', ['disk', 'disk.info'])
@@ -433,16 +506,20 @@ def test_what_is_no_file_makes_nobody_wait(tmp_path, name):
     assert found == ({NAME: ['vm']} if name == 'disk.info' else {})
 
 
-@pytest.mark.parametrize('options', [(), ('-o', 'compat=0.10'),
-                                     ('-o', 'cluster_size=2M')])
+@pytest.mark.parametrize(
+    'options', [(), ('-o', 'compat=0.10'), ('-o', 'cluster_size=2M')]
+)
 def test_instances_are_found_through_all_disks_that_they_sit_on(
-        tmp_path, options):
+    tmp_path, options
+):
     base = tmp_path / '_base' / NAME
     overlay(tmp_path / 'vm' / 'disk', tmp_path / 'vm' / 'before', *options)
     overlay(tmp_path / 'vm' / 'before', base)  # of a snapshot
     overlay(tmp_path / 'other' / 'disk', f'/nova/instances/_base/{NAME}')
     assert instances.Instances(str(tmp_path)).by_base()[NAME] == [
-        'other', 'vm']
+        'other',
+        'vm',
+    ]
 
 
 def test_a_look_that_hangs_keeps_nobody_else_waiting(tmp_path, monkeypatch):
@@ -460,12 +537,14 @@ def test_a_raw_disk_is_its_guests_own(tmp_path):
     overlay(tmp_path / 'vm' / 'disk', tmp_path / '_base' / NAME)
     # Nova's own record, by the path in its container.
     (tmp_path / 'vm' / 'disk.info').write_text(
-        json.dumps({'/nova/instances/vm/disk': 'raw'}))
+        json.dumps({'/nova/instances/vm/disk': 'raw'})
+    )
     assert instances.Instances(str(tmp_path)).by_base() == {}
 
 
-@pytest.mark.parametrize('name', ['nbd:localhost:1', 'json:{"driver":"nbd"}',
-                                  '/nowhere/x'])
+@pytest.mark.parametrize(
+    'name', ['nbd:localhost:1', 'json:{"driver":"nbd"}', '/nowhere/x']
+)
 def test_what_a_disk_names_is_not_opened(tmp_path, monkeypatch, name):
     overlay(tmp_path / 'vm' / 'disk', name)
     opened = []
@@ -477,8 +556,7 @@ def test_what_a_disk_names_is_not_opened(tmp_path, monkeypatch, name):
 
     monkeypatch.setattr(os, 'open', noting)
     instances.Instances(str(tmp_path)).by_base()
-    assert {os.path.basename(each) for each in opened} == {'disk',
-                                                           'disk.info'}
+    assert {os.path.basename(each) for each in opened} == {'disk', 'disk.info'}
 
 
 # Links
@@ -487,8 +565,10 @@ def test_what_a_disk_names_is_not_opened(tmp_path, monkeypatch, name):
 @pytest.fixture
 def linker(tmp_path):
     def linker(publish):
-        return linking.Linker(str(tmp_path), publish, 0o644,
-                              owner_of(tmp_path))
+        return linking.Linker(
+            str(tmp_path), publish, 0o644, owner_of(tmp_path)
+        )
+
     return linker
 
 
@@ -498,31 +578,36 @@ def test_a_file_that_is_there_is_not_replaced(tmp_path, linker, publish):
     base = tmp_path / 'base'
     base.write_bytes(b'theirs')
     links = linker(publish)
-    _, temp = links.make(str(tmp_path / 'image'),
-                         lambda: str(tmp_path / 'image'))
+    _, temp = links.make(
+        str(tmp_path / 'image'), lambda: str(tmp_path / 'image')
+    )
     assert not links.place(temp, str(base))
     assert base.read_bytes() == b'theirs'
     base.unlink()
-    _, temp = links.make(str(tmp_path / 'image'),
-                         lambda: str(tmp_path / 'image'))
+    _, temp = links.make(
+        str(tmp_path / 'image'), lambda: str(tmp_path / 'image')
+    )
     assert links.place(temp, str(base))
     assert base.read_bytes() == b'ours'
-    assert sorted(each.name for each in tmp_path.iterdir()) == ['base',
-                                                                'image']
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        'base',
+        'image',
+    ]
 
 
 def test_a_way_that_does_not_work_says_why(tmp_path, linker):
     (tmp_path / 'image').write_bytes(b'ours')
     other = '/dev/shm/tmpl-test-other'
-    links = linking.Linker('/dev/shm', 'hardlink', 0o644,
-                           owner_of('/dev/shm'))
+    links = linking.Linker('/dev/shm', 'hardlink', 0o644, owner_of('/dev/shm'))
     if os.stat('/dev/shm').st_dev == tmp_path.stat().st_dev:
         pytest.skip('one file system')
-    with pytest.raises(exceptions.WriteDenied, match='no hardlink: Invalid '
-                                                     'cross-device link'):
+    with pytest.raises(
+        exceptions.WriteDenied, match='no hardlink: Invalid cross-device link'
+    ):
         links.make(str(tmp_path / 'image'), lambda: other)
-    assert not [each for each in os.listdir('/dev/shm')
-                if each.startswith('.tmpl-')]
+    assert not [
+        each for each in os.listdir('/dev/shm') if each.startswith('.tmpl-')
+    ]
 
 
 def test_what_a_crash_left_is_cleaned(tmp_path, linker):
@@ -540,14 +625,34 @@ def image(tmp_path, image_format, *options):
     raw.write_bytes(content(MIB))
     os.truncate(raw, 8 * MIB)
     path = tmp_path / f'disk.{image_format}'
-    subprocess.run(['qemu-img', 'convert', '-f', 'raw', '-O', image_format,
-                    *options, raw, path], check=True)
+    subprocess.run(
+        [
+            'qemu-img',
+            'convert',
+            '-f',
+            'raw',
+            '-O',
+            image_format,
+            *options,
+            raw,
+            path,
+        ],
+        check=True,
+    )
     return path
 
 
-@pytest.mark.parametrize(('image_format', 'options'), [
-    ('qcow2', ()), ('qcow2', ('-c',)), ('vmdk', ()), ('vdi', ()),
-    ('vhdx', ()), ('vmdk', ('-o', 'subformat=streamOptimized'))])
+@pytest.mark.parametrize(
+    ('image_format', 'options'),
+    [
+        ('qcow2', ()),
+        ('qcow2', ('-c',)),
+        ('vmdk', ()),
+        ('vdi', ()),
+        ('vhdx', ()),
+        ('vmdk', ('-o', 'subformat=streamOptimized')),
+    ],
+)
 def test_good_images_pass(tmp_path, image_format, options):
     path = image(tmp_path, image_format, *options)
     found = inspection.inspect(str(path), image_format, 1 << 40)
@@ -573,13 +678,13 @@ def test_a_disk_may_be_too_large(tmp_path):
         inspection.inspect(str(path), 'qcow2', 8 * MIB - 1)
 
 
-def test_a_disk_image_with_a_table_is_raw_and_an_iso_with_one_an_iso(
-        tmp_path):
+def test_a_disk_image_with_a_table_is_raw_and_an_iso_with_one_an_iso(tmp_path):
     path = tmp_path / 'disk'
     path.touch()
     os.truncate(path, 8 * MIB)
-    subprocess.run(['sfdisk', '--quiet', path], input=b'label: gpt\n,,\n',
-                   check=True)
+    subprocess.run(
+        ['sfdisk', '--quiet', path], input=b'label: gpt\n,,\n', check=True
+    )
     assert formats.inspect(str(path)) == 'gpt'
     with path.open('r+b') as file:
         file.seek(32768)
@@ -591,6 +696,7 @@ def test_a_disk_image_with_a_table_is_raw_and_an_iso_with_one_an_iso(
 @pytest.fixture
 def qemu_img(tmp_path, monkeypatch):
     """Let a script of our own stand before qemu-img."""
+
     def replace(script):
         directory = tmp_path / 'bin'
         directory.mkdir(exist_ok=True)
@@ -600,20 +706,26 @@ def qemu_img(tmp_path, monkeypatch):
             if each.stat().st_mode & 0o001 == 0:
                 each.chmod(0o755)  # it runs as nobody
         monkeypatch.setenv('PATH', f'{directory}:{os.environ["PATH"]}')
+
     return replace
 
 
-@pytest.mark.parametrize(('script', 'error'), [
-    ('kill -KILL $$', exceptions.Unavailable),  # short of memory
-    ('kill -TERM $$', exceptions.Unavailable),
-    ('kill -XCPU $$', inspection.Refused),
-    ('kill -ABRT $$', inspection.Refused),
-    ('echo no such format >&2; exit 1', inspection.Refused),
-    ('echo {', inspection.Refused),
-    ('yes complaint >&2', inspection.Refused),
-    ('yes answer', inspection.Refused)])
+@pytest.mark.parametrize(
+    ('script', 'error'),
+    [
+        ('kill -KILL $$', exceptions.Unavailable),  # short of memory
+        ('kill -TERM $$', exceptions.Unavailable),
+        ('kill -XCPU $$', inspection.Refused),
+        ('kill -ABRT $$', inspection.Refused),
+        ('echo no such format >&2; exit 1', inspection.Refused),
+        ('echo {', inspection.Refused),
+        ('yes complaint >&2', inspection.Refused),
+        ('yes answer', inspection.Refused),
+    ],
+)
 def test_only_what_qemu_img_says_itself_refuses_an_image(
-        tmp_path, qemu_img, script, error):
+    tmp_path, qemu_img, script, error
+):
     path = image(tmp_path, 'qcow2')
     qemu_img(script)
     with pytest.raises(error):
@@ -630,11 +742,12 @@ def test_without_qemu_img_nothing_is_refused(tmp_path, monkeypatch):
         inspection.inspect(str(path), 'qcow2', 1 << 40)
 
 
-def test_bytes_that_break_the_inspectors_are_unsafe_and_of_no_format(
-        tmp_path):
-    data = (b'# Disk DescriptorFile\nversion=1\nCID=fffffffe\n'
-            b'parentCID=ffffffff\ncreateType="monolithicFlat"\n'
-            b'RW 8 FLAT "/etc/passwd" 0\n').ljust(4096, b'\n') + content(MIB)
+def test_bytes_that_break_the_inspectors_are_unsafe_and_of_no_format(tmp_path):
+    data = (
+        b'# Disk DescriptorFile\nversion=1\nCID=fffffffe\n'
+        b'parentCID=ffffffff\ncreateType="monolithicFlat"\n'
+        b'RW 8 FLAT "/etc/passwd" 0\n'
+    ).ljust(4096, b'\n') + content(MIB)
     (tmp_path / 'image').write_bytes(data)
     assert formats.detect(data) is None
     with pytest.raises(formats.Unsafe):
@@ -654,8 +767,14 @@ def test_a_conversion_is_whole_or_not_there(tmp_path):
 
     def convert(check):
         return conversion.convert(
-            str(tmp_path), str(workshop), 'd' * 64, 'qcow2', 8 * MIB,
-            progress=lambda percentage: None, check=check)
+            str(tmp_path),
+            str(workshop),
+            'd' * 64,
+            'qcow2',
+            8 * MIB,
+            progress=lambda percentage: None,
+            check=check,
+        )
 
     with pytest.raises(Enough):
         convert(stop)
@@ -670,8 +789,7 @@ def test_a_conversion_is_whole_or_not_there(tmp_path):
     assert conversion.find(str(tmp_path)) is None
 
 
-def test_the_end_of_a_conversion_is_not_believed_without_its_record(
-        tmp_path):
+def test_the_end_of_a_conversion_is_not_believed_without_its_record(tmp_path):
     (tmp_path / 'base.raw').write_bytes(b'x')
     assert conversion.find(str(tmp_path)) is None
 
@@ -683,8 +801,14 @@ def test_an_unfinished_conversion_is_begun_anew(tmp_path):
     workshop.mkdir()
     (workshop / 'base.raw').write_bytes(b'half of it')
     derived = conversion.convert(
-        str(tmp_path), str(workshop), 'd' * 64, 'qcow2', 8 * MIB,
-        progress=lambda percentage: None, check=lambda: None)
+        str(tmp_path),
+        str(workshop),
+        'd' * 64,
+        'qcow2',
+        8 * MIB,
+        progress=lambda percentage: None,
+        check=lambda: None,
+    )
     assert conversion.find(str(tmp_path)) == derived
 
 
@@ -728,9 +852,13 @@ class Clock:
 def preparation_of(tmp_path, linker, clock=None):
     ended = queue.SimpleQueue()
     made = preparation.Preparation(
-        types.SimpleNamespace(force_raw=True, max_virtual_size=1 << 44,
-                              convert_concurrency=1),
-        linker, lambda: ended.put(None), clock or Clock())
+        types.SimpleNamespace(
+            force_raw=True, max_virtual_size=1 << 44, convert_concurrency=1
+        ),
+        linker,
+        lambda: ended.put(None),
+        clock or Clock(),
+    )
     return made, lambda: ended.get(timeout=30)
 
 
@@ -742,9 +870,14 @@ def held(path, image_format, has_room=True):
     for each in 'incoming', 'published':
         (path.parent / each).mkdir(exist_ok=True)
     return preparation.Held(
-        types.SimpleNamespace(digest=digest_of(path.name.encode()), size=1,
-                              format=image_format),
-        ('image',), str(path.parent), str(directory), lambda size: has_room)
+        types.SimpleNamespace(
+            digest=digest_of(path.name.encode()), size=1, format=image_format
+        ),
+        ('image',),
+        str(path.parent),
+        str(directory),
+        lambda size: has_room,
+    )
 
 
 def test_what_fails_is_tried_again_less_and_less_often(tmp_path, linker):
@@ -782,8 +915,9 @@ def test_a_copy_that_is_not_wanted_any_more_leaves_nothing(tmp_path, linker):
     made.keep_only(())
     go_on.set()
     wait()
-    assert not [each for each in tmp_path.iterdir()
-                if each.name.startswith('.tmpl-')]
+    assert not [
+        each for each in tmp_path.iterdir() if each.name.startswith('.tmpl-')
+    ]
 
 
 def test_small_disks_go_before_large_ones(tmp_path, linker, monkeypatch):
@@ -799,8 +933,9 @@ def test_small_disks_go_before_large_ones(tmp_path, linker, monkeypatch):
     monkeypatch.setattr(conversion, 'convert', convert)
     for name, size in (('first', '1G'), ('huge', '10T'), ('small', '1M')):
         path = tmp_path / name
-        subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', path,
-                        size], check=True)
+        subprocess.run(
+            ['qemu-img', 'create', '-q', '-f', 'qcow2', path, size], check=True
+        )
         made.get(held(path, 'qcow2'))
         assert begun.wait(30)
     # All are inspected by one thread, in order: the last one is now.
@@ -816,7 +951,8 @@ def test_small_disks_go_before_large_ones(tmp_path, linker, monkeypatch):
 
 
 def test_a_file_that_cannot_be_noted_as_proved_does_not_end_the_scrubber(
-        tmp_path):
+    tmp_path,
+):
     def tell(good):
         raise OSError('read-only')
 
@@ -824,8 +960,14 @@ def test_a_file_that_cannot_be_noted_as_proved_does_not_end_the_scrubber(
     proof = proofs.Proof(str(tmp_path / 'base'), digest_of(b'x'), 1, tell)
     told = []
     made = scrubber.Scrubber(
-        catalog=None, store=types.SimpleNamespace(locations=[]),
-        copies=dict, rate=1 << 40, period=0.01, on_proved=told.append,
-        on_bad=told.append, files=lambda period: [proof])
+        catalog=None,
+        store=types.SimpleNamespace(locations=[]),
+        copies=dict,
+        rate=1 << 40,
+        period=0.01,
+        on_proved=told.append,
+        on_bad=told.append,
+        files=lambda period: [proof],
+    )
     assert made.scrub_next()
     assert told == []

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The local store: markers, locks, crash-safe copies, one location a disk."""
 
 import contextlib
@@ -14,16 +15,16 @@ from collections.abc import Callable
 
 import pytest
 
-from tests import host as hosts
+from harness import host as hosts
+from harness.host import Host
 from tests.conftest import Forbid
-from tests.host import Host
 from tmpl_glance_store import digests
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
+from tmpl_glance_store import layout
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store.localstore import location as local
-from tmpl_glance_store.localstore import paths
 from tmpl_glance_store.localstore import staging
 from tmpl_glance_store.localstore import store as local_store
 
@@ -40,8 +41,9 @@ def location(one_disk: Host) -> local.LocalLocation:
     return attach(one_disk)
 
 
-def attach(host: Host, known: list[objects.Location] | None = None,
-           **changes: object) -> local.LocalLocation:
+def attach(
+    host: Host, known: list[objects.Location] | None = None, **changes: object
+) -> local.LocalLocation:
     """Open the host's first location, with other options."""
     options = dataclasses.replace(host.options, **changes)
     return local.attach(options.locations[0], options, known or [])
@@ -51,10 +53,15 @@ def facts(data: bytes) -> tuple[objects.Template, bytes]:
     """Return what the digests of *data* say, as the repository does."""
     found = digests.ingest([data], 'sha512', [], 60)
     return objects.Template(
-        digest=found.digest, size=found.size, position=found.position,
-        checksum=found.checksum, hashing_algo='sha512',
-        multihash=found.multihash, piece_size=found.piece_size,
-        created_at=1.5), found.pieces
+        digest=found.digest,
+        size=found.size,
+        position=found.position,
+        checksum=found.checksum,
+        hashing_algo='sha512',
+        multihash=found.multihash,
+        piece_size=found.piece_size,
+        created_at=1.5,
+    ), found.pieces
 
 
 def place(location: local.LocalLocation, data: bytes = DATA) -> pathlib.Path:
@@ -80,15 +87,24 @@ def lock_is_free(path: pathlib.Path) -> bool:
 
 
 def test_a_new_location_gets_its_marker_and_directories(
-        one_disk: Host) -> None:
+    one_disk: Host,
+) -> None:
     location = attach(one_disk)
     marker = json.loads((one_disk.paths[0] / 'location.json').read_bytes())
     assert marker == {
-        'version': 1, 'id': location.record.id, 'cluster': hosts.CLUSTER,
-        'node': 'node1', 'tier': 'ssd'}
+        'version': 1,
+        'id': location.record.id,
+        'cluster': hosts.CLUSTER,
+        'node': 'node1',
+        'tier': 'ssd',
+    }
     assert uuid.UUID(location.record.id)
     assert sorted(path.name for path in one_disk.paths[0].iterdir()) == [
-        'incoming', 'location.json', 'quarantine', 'templates']
+        'incoming',
+        'location.json',
+        'quarantine',
+        'templates',
+    ]
 
 
 def test_a_location_keeps_its_id(one_disk: Host) -> None:
@@ -96,7 +112,8 @@ def test_a_location_keeps_its_id(one_disk: Host) -> None:
 
 
 def test_the_location_keeps_others_out_and_what_is_within_does_not(
-        one_disk: Host) -> None:
+    one_disk: Host,
+) -> None:
     before = os.umask(0o077)
     try:
         copy = place(attach(one_disk, directory_mode=0o2750, group=12345))
@@ -106,11 +123,14 @@ def test_the_location_keeps_others_out_and_what_is_within_does_not(
     assert (stat.S_IMODE(top.st_mode), top.st_gid) == (0o2750, 12345)
     within = [copy.parent.parent, copy.parent, copy, *copy.iterdir()]
     assert {oct(path.stat().st_mode & 0o777) for path in within} == {
-        '0o755', '0o444'}
+        '0o755',
+        '0o444',
+    }
 
 
 def test_two_processes_that_make_a_location_agree_on_its_id(
-        one_disk: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_disk: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     others: list[local.LocalLocation] = []
 
     def create(path: str, data: bytes) -> bool:
@@ -120,32 +140,46 @@ def test_two_processes_that_make_a_location_agree_on_its_id(
 
     monkeypatch.setattr(local.fsutil, 'create_durably', create)
     assert [attach(one_disk).record] == [other.record for other in others]
-    assert not [path for path in one_disk.paths[0].iterdir()
-                if path.name.startswith(('.', 'location.json.'))]
+    assert not [
+        path
+        for path in one_disk.paths[0].iterdir()
+        if path.name.startswith(('.', 'location.json.'))
+    ]
 
 
 def test_the_weight_defaults_to_the_size_of_the_file_system(
-        one_disk: Host, tmp_path: pathlib.Path) -> None:
+    one_disk: Host, tmp_path: pathlib.Path
+) -> None:
     total = os.statvfs(tmp_path)
     size = total.f_blocks * total.f_frsize / (1 << 30)
     assert attach(one_disk).record.weight == pytest.approx(size, abs=0.01)
     assert attach(Host(tmp_path, 'ssd:b:7.5')).record.weight == 7.5
 
 
-@pytest.mark.parametrize(('rotates', 'tier'), [
-    (True, 'hdd'), (False, 'ssd'), (None, 'hdd')])
+@pytest.mark.parametrize(
+    ('rotates', 'tier'), [(True, 'hdd'), (False, 'ssd'), (None, 'hdd')]
+)
 def test_the_kernel_tells_the_tier_of_an_auto_location(
-        tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch,
-        rotates: bool | None, tier: str) -> None:
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rotates: bool | None,
+    tier: str,
+) -> None:
     monkeypatch.setattr(fsutil, 'rotates', lambda path: rotates)
     assert attach(Host(tmp_path, 'auto:a')).record.tier == tier
 
 
-@pytest.mark.parametrize(('before', 'after'), [
-    (objects.ACTIVE, objects.ACTIVE), (objects.DRAINING, objects.DRAINING),
-    (objects.LOST, objects.ACTIVE)])
+@pytest.mark.parametrize(
+    ('before', 'after'),
+    [
+        (objects.ACTIVE, objects.ACTIVE),
+        (objects.DRAINING, objects.DRAINING),
+        (objects.LOST, objects.ACTIVE),
+    ],
+)
 def test_a_lost_location_counts_again_and_a_draining_one_still_drains(
-        one_disk: Host, before: str, after: str) -> None:
+    one_disk: Host, before: str, after: str
+) -> None:
     known = dataclasses.replace(attach(one_disk).record, state=before)
     assert attach(one_disk, [known]).record.state == after
 
@@ -153,10 +187,12 @@ def test_a_lost_location_counts_again_and_a_draining_one_still_drains(
 # A location that is refused
 
 
-@pytest.mark.parametrize('changes', [
-    {'node': 'node2'}, {'cluster': 'another'}])
+@pytest.mark.parametrize(
+    'changes', [{'node': 'node2'}, {'cluster': 'another'}]
+)
 def test_a_directory_of_another_node_or_cluster_is_refused(
-        one_disk: Host, changes: dict[str, str]) -> None:
+    one_disk: Host, changes: dict[str, str]
+) -> None:
     attach(one_disk)
     before = (one_disk.paths[0] / 'location.json').read_bytes()
     with pytest.raises(exceptions.LocationRefused) as caught:
@@ -168,7 +204,8 @@ def test_a_directory_of_another_node_or_cluster_is_refused(
 
 
 def test_a_disk_that_is_not_mounted_is_refused_and_nothing_is_written(
-        one_disk: Host) -> None:
+    one_disk: Host,
+) -> None:
     known = [attach(one_disk).record]
     unmounted(one_disk)
     with pytest.raises(exceptions.LocationRefused, match='mounted') as caught:
@@ -178,7 +215,8 @@ def test_a_disk_that_is_not_mounted_is_refused_and_nothing_is_written(
 
 
 def test_a_directory_that_went_with_its_disk_is_not_made_anew(
-        one_disk: Host) -> None:
+    one_disk: Host,
+) -> None:
     known = [attach(one_disk).record]
     unmounted(one_disk).rmdir()
     with pytest.raises(exceptions.LocationRefused):
@@ -193,16 +231,20 @@ def test_a_replaced_disk_is_a_new_location(one_disk: Host) -> None:
     assert not (one_disk.paths[0] / 'replaced').exists()
 
 
-@pytest.mark.parametrize('changes', [
-    {'node': 'node2'}, {'path': '/elsewhere'}, {'state': objects.LOST}])
+@pytest.mark.parametrize(
+    'changes',
+    [{'node': 'node2'}, {'path': '/elsewhere'}, {'state': objects.LOST}],
+)
 def test_only_what_was_at_this_path_of_this_node_can_be_unmounted(
-        one_disk: Host, changes: dict[str, str]) -> None:
+    one_disk: Host, changes: dict[str, str]
+) -> None:
     other = objects.Location('id', 'node1', 'ssd', str(one_disk.paths[0]), 1)
     assert attach(one_disk, [dataclasses.replace(other, **changes)])
 
 
-@pytest.mark.parametrize('marker', [
-    b'', b'{', b'[]', b'{"version": 1}', b'\xff'])
+@pytest.mark.parametrize(
+    'marker', [b'', b'{', b'[]', b'{"version": 1}', b'\xff']
+)
 def test_a_damaged_marker_is_refused(one_disk: Host, marker: bytes) -> None:
     attach(one_disk)
     path = one_disk.paths[0] / 'location.json'
@@ -214,7 +256,8 @@ def test_a_damaged_marker_is_refused(one_disk: Host, marker: bytes) -> None:
 
 
 def test_a_marker_damaged_meanwhile_is_refused(
-        one_disk: Host, location: local.LocalLocation) -> None:
+    one_disk: Host, location: local.LocalLocation
+) -> None:
     path = one_disk.paths[0] / 'location.json'
     path.chmod(0o600)
     path.write_bytes(b'{')
@@ -223,7 +266,8 @@ def test_a_marker_damaged_meanwhile_is_refused(
 
 
 def test_another_disk_at_the_same_path_is_refused(
-        one_disk: Host, location: local.LocalLocation) -> None:
+    one_disk: Host, location: local.LocalLocation
+) -> None:
     location.check()
     unmounted(one_disk)
     attach(one_disk)
@@ -237,8 +281,9 @@ def test_a_file_in_the_way_is_refused(one_disk: Host) -> None:
         attach(one_disk)
 
 
-def test_a_forbidden_directory_is_refused(one_disk: Host, forbid: Forbid
-                                          ) -> None:
+def test_a_forbidden_directory_is_refused(
+    one_disk: Host, forbid: Forbid
+) -> None:
     forbid(one_disk.root)
     with pytest.raises(exceptions.LocationRefused, match='denied'):
         attach(one_disk)
@@ -261,22 +306,28 @@ def unmounted(host: Host) -> pathlib.Path:
 
 
 def test_a_copy_appears_whole_and_described(
-        location: local.LocalLocation) -> None:
+    location: local.LocalLocation,
+) -> None:
     template, pieces = facts(DATA)
     with location.stage() as staged:
         for start in range(0, len(DATA), 100_000):
-            staged.write(DATA[start:start + 100_000])
+            staged.write(DATA[start : start + 100_000])
         staged.seal(template, pieces)
         assert not location.holds(template.digest)
         assert staged.place(template.digest)
         assert location.holds(template.digest)
     copy = pathlib.Path(location.paths.copy(template.digest))
     assert sorted(path.name for path in copy.iterdir()) == [
-        'image', 'pieces', 'template.json']
+        'image',
+        'pieces',
+        'template.json',
+    ]
     assert (copy / 'image').read_bytes() == DATA
     assert (copy / 'pieces').read_bytes() == pieces
     assert json.loads((copy / 'template.json').read_bytes()) == {
-        'version': 1, **dataclasses.asdict(template)}
+        'version': 1,
+        **dataclasses.asdict(template),
+    }
     assert local.read_copy(str(copy)) == template
     assert not os.listdir(location.paths.incoming)
     assert lock_is_free(copy)
@@ -291,7 +342,8 @@ def test_what_is_not_placed_goes(location: local.LocalLocation) -> None:
 
 
 def test_the_second_to_place_a_copy_is_told_so(
-        location: local.LocalLocation) -> None:
+    location: local.LocalLocation,
+) -> None:
     template, pieces = facts(DATA)
     with location.stage() as late:
         late.write(DATA)
@@ -304,8 +356,8 @@ def test_the_second_to_place_a_copy_is_told_so(
 
 
 def test_a_shelf_removed_at_the_last_moment_is_made_again(
-        location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
-        ) -> None:
+    location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     template, _ = facts(DATA)
     sync = fsutil.fsync_directory
 
@@ -321,8 +373,8 @@ def test_a_shelf_removed_at_the_last_moment_is_made_again(
 
 
 def test_a_shelf_removed_while_it_is_made_is_made_again(
-        location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
-        ) -> None:
+    location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     template, _ = facts(DATA)
     mkdir = os.mkdir
 
@@ -338,8 +390,8 @@ def test_a_shelf_removed_while_it_is_made_is_made_again(
 
 
 def test_a_directory_taken_for_debris_before_it_is_locked_is_made_again(
-        location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
-        ) -> None:
+    location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lock = fsutil.lock_directory
 
     def lock_directory(path: str) -> fsutil.DirectoryLock | None:
@@ -352,8 +404,8 @@ def test_a_directory_taken_for_debris_before_it_is_locked_is_made_again(
 
 
 def test_a_directory_taken_for_debris_while_it_is_made_is_made_again(
-        location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
-        ) -> None:
+    location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mkdir = os.mkdir
 
     def mkdir_early(path: str, *args: int) -> None:
@@ -365,8 +417,9 @@ def test_a_directory_taken_for_debris_while_it_is_made_is_made_again(
     place(location)
 
 
-def move(source: local.LocalLocation, target: local.LocalLocation
-         ) -> pathlib.Path:
+def move(
+    source: local.LocalLocation, target: local.LocalLocation
+) -> pathlib.Path:
     """Place DATA in *target* although it was written in *source*."""
     template, pieces = facts(DATA)
     with source.stage() as staged, target.stage() as moved:
@@ -379,22 +432,26 @@ def move(source: local.LocalLocation, target: local.LocalLocation
 
 
 @pytest.fixture
-def two(tmp_path: pathlib.Path
-        ) -> tuple[local.LocalLocation, local.LocalLocation]:
+def two(
+    tmp_path: pathlib.Path,
+) -> tuple[local.LocalLocation, local.LocalLocation]:
     return attach(Host(tmp_path, 'ssd:a')), attach(Host(tmp_path, 'ssd:b'))
 
 
 def test_a_copy_moves_to_another_location(
-        two: tuple[local.LocalLocation, local.LocalLocation]) -> None:
+    two: tuple[local.LocalLocation, local.LocalLocation],
+) -> None:
     copy = move(*two)
     assert hosts.what_is_wrong(copy) is None
     assert {oct(path.stat().st_mode & 0o777) for path in copy.iterdir()} == {
-        '0o444'}
+        '0o444'
+    }
 
 
 def test_a_moved_copy_that_came_out_wrong_is_not_placed(
-        two: tuple[local.LocalLocation, local.LocalLocation],
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    two: tuple[local.LocalLocation, local.LocalLocation],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def copy_file(source: int, target: int) -> bool:
         os.pwrite(target, DATA[:-1] + bytes([DATA[-1] ^ 1]), 0)
         return False
@@ -407,7 +464,8 @@ def test_a_moved_copy_that_came_out_wrong_is_not_placed(
 
 
 def test_the_move_within_a_file_system_is_a_rename(
-        two: tuple[local.LocalLocation, local.LocalLocation]) -> None:
+    two: tuple[local.LocalLocation, local.LocalLocation],
+) -> None:
     source, target = two
     with source.stage() as staged:
         staged.write(DATA)
@@ -421,8 +479,9 @@ def test_the_move_within_a_file_system_is_a_rename(
 
 
 def test_a_rename_across_file_systems_is_left_to_the_caller(
-        two: tuple[local.LocalLocation, local.LocalLocation],
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    two: tuple[local.LocalLocation, local.LocalLocation],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def rename(source: str, target: str) -> None:
         raise OSError(errno.EXDEV, 'another file system')
 
@@ -436,7 +495,8 @@ def test_a_rename_across_file_systems_is_left_to_the_caller(
 
 
 def test_a_copy_in_use_cannot_be_taken_for_removal(
-        location: local.LocalLocation) -> None:
+    location: local.LocalLocation,
+) -> None:
     copy = place(location)
     one = location.hold(copy.name, wait=0)
     other = location.hold(copy.name, wait=0)
@@ -449,7 +509,8 @@ def test_a_copy_in_use_cannot_be_taken_for_removal(
 
 
 def test_a_copy_that_is_being_removed_is_waited_for(
-        location: local.LocalLocation) -> None:
+    location: local.LocalLocation,
+) -> None:
     copy = place(location)
     with fsutil.lock_directory(str(copy)):  # type: ignore[union-attr]
         with pytest.raises(exceptions.Unavailable, match='locked'):
@@ -459,7 +520,8 @@ def test_a_copy_that_is_being_removed_is_waited_for(
 
 
 def test_a_withdrawn_copy_leaves_nothing(
-        location: local.LocalLocation) -> None:
+    location: local.LocalLocation,
+) -> None:
     copy = place(location)
     location.withdraw(copy.name)
     assert not location.holds(copy.name)
@@ -468,7 +530,8 @@ def test_a_withdrawn_copy_leaves_nothing(
 
 
 def test_a_withdrawn_copy_leaves_its_neighbour(
-        location: local.LocalLocation) -> None:
+    location: local.LocalLocation,
+) -> None:
     first, second = (place(location, data) for data in hosts.same_shelf())
     assert first.parent == second.parent
     location.withdraw(first.name)
@@ -476,8 +539,8 @@ def test_a_withdrawn_copy_leaves_its_neighbour(
 
 
 def test_two_neighbours_can_be_withdrawn_at_once(
-        location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
-        ) -> None:
+    location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = (place(location, data) for data in hosts.same_shelf())
     sync = fsutil.fsync_directory
 
@@ -494,9 +557,11 @@ def test_two_neighbours_can_be_withdrawn_at_once(
 
 def damage(name: str, data: bytes) -> Callable[[pathlib.Path], None]:
     """Return a function that overwrites a file of a copy."""
+
     def act(copy: pathlib.Path) -> None:
         (copy / name).chmod(0o600)
         (copy / name).write_bytes(data)
+
     return act
 
 
@@ -511,30 +576,35 @@ DAMAGES = {
     'template.json lacks a field': damage('template.json', b'{"size": 1}'),
     'template.json not UTF-8': damage('template.json', b'\xff\xfe'),
     'template.json of another': damage(
-        'template.json', facts(b'another')[0].to_json()),
+        'template.json', facts(b'another')[0].to_json()
+    ),
     'pieces gone': lambda copy: (copy / 'pieces').unlink(),
     'pieces empty': damage('pieces', b''),
     'pieces cut within a hash': damage('pieces', facts(DATA)[1][:-1]),
     'pieces of another': damage('pieces', facts(bytes(len(DATA)))[1]),
     'pieces all zero': damage('pieces', bytes(len(facts(DATA)[1]))),
-    'piece size is nonsense': damage('template.json', dataclasses.replace(
-        facts(DATA)[0], piece_size=1).to_json()),
-    'size is nonsense': damage('template.json', dataclasses.replace(
-        facts(DATA)[0], size='many').to_json()),  # type: ignore[arg-type]
+    'piece size is nonsense': damage(
+        'template.json',
+        dataclasses.replace(facts(DATA)[0], piece_size=1).to_json(),
+    ),
+    'size is nonsense': damage(
+        'template.json',
+        dataclasses.replace(facts(DATA)[0], size='many').to_json(),
+    ),  # type: ignore[arg-type]
     'nothing left': lambda copy: [file.unlink() for file in copy.iterdir()],
 }
 
 
 @pytest.mark.parametrize('act', DAMAGES.values(), ids=DAMAGES)
 def test_a_copy_that_is_not_whole_is_quarantined(
-        location: local.LocalLocation,
-        act: Callable[[pathlib.Path], None]) -> None:
+    location: local.LocalLocation, act: Callable[[pathlib.Path], None]
+) -> None:
     copy = place(location)
     act(copy)
     left = sorted(path.name for path in copy.iterdir())
     with pytest.raises(exceptions.CorruptCopy):
         location.hold(copy.name, wait=0)
-    quarantined, = pathlib.Path(location.paths.quarantine).iterdir()
+    (quarantined,) = pathlib.Path(location.paths.quarantine).iterdir()
     assert quarantined.name.startswith(f'{copy.name}.')
     assert sorted(path.name for path in quarantined.iterdir()) == left
     assert not copy.exists()
@@ -542,8 +612,8 @@ def test_a_copy_that_is_not_whole_is_quarantined(
 
 
 def test_a_template_can_be_quarantined_twice_within_a_second(
-        location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
-        ) -> None:
+    location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(local.time, 'time', lambda: 1e9)
     for _ in range(2):
         copy = place(location)
@@ -554,8 +624,8 @@ def test_a_template_can_be_quarantined_twice_within_a_second(
 
 
 def test_a_copy_that_cannot_be_read_now_is_not_condemned(
-        location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
-        ) -> None:
+    location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy = place(location)
 
     def no_more_files(*_: object) -> None:
@@ -573,7 +643,8 @@ def test_a_copy_that_cannot_be_read_now_is_not_condemned(
 
 
 def test_a_copy_is_condemned_by_who_has_it_alone(
-        location: local.LocalLocation) -> None:
+    location: local.LocalLocation,
+) -> None:
     copy = place(location)
     (copy / 'pieces').unlink()
     reader = fsutil.lock_directory(str(copy), exclusive=False)
@@ -587,7 +658,8 @@ def test_a_copy_is_condemned_by_who_has_it_alone(
 
 
 def test_debris_goes_and_what_is_being_written_stays(
-        location: local.LocalLocation) -> None:
+    location: local.LocalLocation,
+) -> None:
     incoming = pathlib.Path(location.paths.incoming)
     for name in ('crashed-upload', 'trash-1'):
         (incoming / name).mkdir()
@@ -599,7 +671,8 @@ def test_debris_goes_and_what_is_being_written_stays(
 
 
 def test_a_probe_stays_while_it_may_be_in_use(
-        location: local.LocalLocation) -> None:
+    location: local.LocalLocation,
+) -> None:
     incoming = pathlib.Path(location.paths.incoming)
     (incoming / '.probe-new').touch()
     (incoming / '.probe-old').touch()
@@ -610,8 +683,10 @@ def test_a_probe_stays_while_it_may_be_in_use(
 
 @pytest.mark.parametrize('placed', [False, True])
 def test_what_another_process_takes_away_meanwhile_is_no_trouble(
-        location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch,
-        placed: bool) -> None:
+    location: local.LocalLocation,
+    monkeypatch: pytest.MonkeyPatch,
+    placed: bool,
+) -> None:
     (pathlib.Path(location.paths.incoming) / 'debris').mkdir()
     template, pieces = facts(DATA)
     listdir = os.listdir
@@ -632,7 +707,8 @@ def test_what_another_process_takes_away_meanwhile_is_no_trouble(
 
 
 def test_what_cannot_be_removed_stays_and_is_no_trouble(
-        location: local.LocalLocation) -> None:
+    location: local.LocalLocation,
+) -> None:
     foreign = pathlib.Path(location.paths.incoming) / 'foreign' / 'directory'
     foreign.mkdir(parents=True)
     location.clean_incoming()
@@ -643,7 +719,8 @@ def test_what_cannot_be_removed_stays_and_is_no_trouble(
 
 
 def test_a_location_under_its_reserve_takes_nothing(
-        one_disk: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_disk: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     location = attach(one_disk, reserve=10)
     monkeypatch.setattr(fsutil, 'free_bytes', lambda path: (150, 1000))
     assert location.has_room(50)
@@ -656,8 +733,8 @@ def test_a_location_under_its_reserve_takes_nothing(
 
 
 def test_a_location_that_runs_full_meanwhile_ends_the_upload(
-        location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
-        ) -> None:
+    location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with location.stage() as staged:
         staged.write(b'first')
         monkeypatch.setattr(fsutil, 'free_bytes', lambda path: (-1, 1000))
@@ -670,8 +747,8 @@ def test_a_location_that_runs_full_meanwhile_ends_the_upload(
 
 
 def test_a_disk_that_does_not_answer_has_no_room(
-        location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
-        ) -> None:
+    location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def statvfs(path: str) -> None:
         raise OSError(errno.EIO, 'gone')
 
@@ -682,8 +759,8 @@ def test_a_disk_that_does_not_answer_has_no_room(
 
 @pytest.mark.parametrize('error', [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_told_from_a_forbidden_one(
-        location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch,
-        error: int) -> None:
+    location: local.LocalLocation, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
     def mkdir(path: str) -> None:
         raise OSError(error, os.strerror(error), path)
 
@@ -693,7 +770,8 @@ def test_a_full_disk_is_told_from_a_forbidden_one(
 
 
 def test_a_forbidden_location_is_told_by_a_probe(
-        location: local.LocalLocation, forbid: Forbid) -> None:
+    location: local.LocalLocation, forbid: Forbid
+) -> None:
     location.probe()
     forbid(pathlib.Path(location.paths.incoming))
     with pytest.raises(exceptions.WriteDenied):
@@ -712,7 +790,8 @@ def test_a_forbidden_location_is_told_by_a_probe(
 def tiers(tmp_path: pathlib.Path) -> local_store.LocalStore:
     """An HDD, an SSD and a staging location, in this order."""
     store = local_store.LocalStore(
-        Host(tmp_path, 'hdd:h:1', 'ssd:s:1', 'staging:t:1').options)
+        Host(tmp_path, 'hdd:h:1', 'ssd:s:1', 'staging:t:1').options
+    )
     store.attach([])
     return store
 
@@ -724,12 +803,14 @@ def stage_in(store: local_store.LocalStore) -> str:
 
 
 def test_uploads_go_to_staging_first_then_where_most_is_free(
-        tiers: local_store.LocalStore, monkeypatch: pytest.MonkeyPatch
-        ) -> None:
+    tiers: local_store.LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     free = {'h': 2 << 30, 's': 1 << 30, 't': 1 << 20}
     monkeypatch.setattr(
-        fsutil, 'free_bytes',
-        lambda path: (free[os.path.basename(path)], 4 << 30))
+        fsutil,
+        'free_bytes',
+        lambda path: (free[os.path.basename(path)], 4 << 30),
+    )
     assert stage_in(tiers) == 't'
     free['t'] = 0
     assert stage_in(tiers) == 'h'
@@ -741,15 +822,18 @@ def test_uploads_go_to_staging_first_then_where_most_is_free(
 
 
 def test_uploads_do_not_go_to_a_draining_location(
-        tiers: local_store.LocalStore) -> None:
+    tiers: local_store.LocalStore,
+) -> None:
     staging_location = tiers.locations[2]
     staging_location.record = dataclasses.replace(
-        staging_location.record, state=objects.DRAINING)
+        staging_location.record, state=objects.DRAINING
+    )
     assert stage_in(tiers) != 't'
 
 
 def test_one_location_that_cannot_be_written_does_not_stop_uploads(
-        tiers: local_store.LocalStore, forbid: Forbid) -> None:
+    tiers: local_store.LocalStore, forbid: Forbid
+) -> None:
     for location in tiers.locations[1:]:
         forbid(pathlib.Path(location.paths.incoming))
     assert stage_in(tiers) == 'h'
@@ -759,14 +843,17 @@ def test_one_location_that_cannot_be_written_does_not_stop_uploads(
 
 
 def test_locations_that_are_refused_are_tried_again(
-        host: Host, tmp_path: pathlib.Path) -> None:
+    host: Host, tmp_path: pathlib.Path
+) -> None:
     (tmp_path / 'b').write_text('in the way')
     store = local_store.LocalStore(host.options)
     for _ in range(2):
         store.attach([])
         assert [each.paths.root for each in store.locations] == [
-            str(tmp_path / 'a'), str(tmp_path / 'c')]
-        problem, = store.refused
+            str(tmp_path / 'a'),
+            str(tmp_path / 'c'),
+        ]
+        (problem,) = store.refused
         assert str(tmp_path / 'b') in problem
     (tmp_path / 'b').unlink()
     store.attach([])
@@ -776,8 +863,8 @@ def test_locations_that_are_refused_are_tried_again(
 
 
 def test_the_log_tells_a_refusal_once(
-        host: Host, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
-        ) -> None:
+    host: Host, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / 'b').write_text('in the way')
     store = local_store.LocalStore(host.options)
     for _ in range(3):
@@ -786,7 +873,8 @@ def test_the_log_tells_a_refusal_once(
 
 
 def test_locations_can_be_attached_by_two_threads_at_once(
-        one_disk: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_disk: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = local_store.LocalStore(one_disk.options)
     meet = threading.Barrier(2)
     once = local.attach
@@ -816,8 +904,8 @@ def test_locations_can_be_attached_by_two_threads_at_once(
 
 
 def test_a_location_is_usable_if_it_is_there_and_has_room(
-        tiers: local_store.LocalStore, monkeypatch: pytest.MonkeyPatch
-        ) -> None:
+    tiers: local_store.LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hdd, ssd, stage = tiers.locations
     usable = tiers.usable(100, stage.paths.incoming)
     assert usable(ssd.record)
@@ -826,15 +914,17 @@ def test_a_location_is_usable_if_it_is_there_and_has_room(
     assert usable(hdd.record)
     monkeypatch.setattr(fsutil, 'free_bytes', lambda path: (99, 1000))
     assert usable(hdd.record), 'the bytes are on this file system already'
-    monkeypatch.setattr(local.LocalLocation, 'shares_disk',
-                        lambda self, path: False)
+    monkeypatch.setattr(
+        local.LocalLocation, 'shares_disk', lambda self, path: False
+    )
     assert not usable(hdd.record)
     other = dataclasses.replace(hdd.record, id='other', node='other')
     assert usable(other), 'the other node has to see for itself'
 
 
 def test_problems_name_every_location_that_cannot_be_used(
-        host: Host, tmp_path: pathlib.Path) -> None:
+    host: Host, tmp_path: pathlib.Path
+) -> None:
     (tmp_path / 'b').write_text('in the way')
     store = local_store.LocalStore(host.options)
     store.attach([])
@@ -845,17 +935,21 @@ def test_problems_name_every_location_that_cannot_be_used(
 
 
 def test_entries_of_a_location_are_found_whatever_they_are(
-        tmp_path: pathlib.Path) -> None:
-    where = paths.Paths(str(tmp_path))
+    tmp_path: pathlib.Path,
+) -> None:
+    where = layout.Paths(str(tmp_path))
     (tmp_path / 'templates' / 'ab' / 'copy').mkdir(parents=True)
     (tmp_path / 'templates' / 'zz' / 'else').mkdir(parents=True)
     (tmp_path / 'templates' / 'file').touch()
-    assert where.entries() == [str(tmp_path / 'templates/ab/copy'),
-                               str(tmp_path / 'templates/zz/else')]
+    assert where.entries() == [
+        str(tmp_path / 'templates/ab/copy'),
+        str(tmp_path / 'templates/zz/else'),
+    ]
 
 
 def test_a_lock_goes_with_the_process_that_held_it(
-        tmp_path: pathlib.Path) -> None:
+    tmp_path: pathlib.Path,
+) -> None:
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
@@ -870,4 +964,3 @@ def test_a_lock_goes_with_the_process_that_held_it(
     assert lock_is_free(tmp_path)
     os.close(read)
     os.close(write)
-

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import functools
 import hashlib
 import itertools
@@ -32,7 +33,7 @@ def tiny():
 def hashed(data, step=0):
     hasher = merkle.TreeHasher()
     for start in range(0, len(data), step or len(data) or 1):
-        hasher.update(data[start:start + (step or len(data))])
+        hasher.update(data[start : start + (step or len(data))])
     digest, layer = hasher.finish()
     return hasher, digest, layer
 
@@ -56,20 +57,39 @@ def by_libtorrent(directory, data, piece):
 
 def by_the_book(data):
     """Return BEP 52's root of *data*, as simple as can be."""
-    row = [hashlib.sha256(data[i:i + merkle.BLOCK]).digest()
-           for i in range(0, len(data), merkle.BLOCK)]
+    row = [
+        hashlib.sha256(data[i : i + merkle.BLOCK]).digest()
+        for i in range(0, len(data), merkle.BLOCK)
+    ]
     while len(row) & (len(row) - 1):
         row.append(bytes(32))
     while len(row) > 1:
-        row = [hashlib.sha256(a + b).digest()
-               for a, b in zip(row[::2], row[1::2], strict=True)]
+        row = [
+            hashlib.sha256(a + b).digest()
+            for a, b in zip(row[::2], row[1::2], strict=True)
+        ]
     return row[0]
 
 
-@pytest.mark.parametrize('size', [
-    1, 16 * KIB - 1, 16 * KIB, 16 * KIB + 1, 48 * KIB, 256 * KIB - 1,
-    256 * KIB, 256 * KIB + 1, 272 * KIB, 512 * KIB, 512 * KIB + 1,
-    3 * 256 * KIB, 5 * MIB, 5 * MIB + 12345])
+@pytest.mark.parametrize(
+    'size',
+    [
+        1,
+        16 * KIB - 1,
+        16 * KIB,
+        16 * KIB + 1,
+        48 * KIB,
+        256 * KIB - 1,
+        256 * KIB,
+        256 * KIB + 1,
+        272 * KIB,
+        512 * KIB,
+        512 * KIB + 1,
+        3 * 256 * KIB,
+        5 * MIB,
+        5 * MIB + 12345,
+    ],
+)
 def test_digest_and_pieces_are_libtorrents(tmp_path, noise, size):
     hasher, digest, layer = hashed(noise[:size], 100_000)
     root, pieces = by_libtorrent(tmp_path, noise[:size], 256 * KIB)
@@ -79,30 +99,48 @@ def test_digest_and_pieces_are_libtorrents(tmp_path, noise, size):
     assert b''.join(layer) == (pieces or root)
 
 
-@pytest.mark.parametrize(('size', 'piece'), [
-    (MIB, 256 * KIB), (MIB + 1, 512 * KIB), (2 * MIB - 1, 512 * KIB),
-    (2 * MIB, 512 * KIB), (2 * MIB + 1, MIB), (4 * MIB + 1, 2 * MIB),
-    (5 * MIB + 12345, 2 * MIB)])
-def test_merged_pieces_are_libtorrents(monkeypatch, tmp_path, noise, size,
-                                       piece):
+@pytest.mark.parametrize(
+    ('size', 'piece'),
+    [
+        (MIB, 256 * KIB),
+        (MIB + 1, 512 * KIB),
+        (2 * MIB - 1, 512 * KIB),
+        (2 * MIB, 512 * KIB),
+        (2 * MIB + 1, MIB),
+        (4 * MIB + 1, 2 * MIB),
+        (5 * MIB + 12345, 2 * MIB),
+    ],
+)
+def test_merged_pieces_are_libtorrents(
+    monkeypatch, tmp_path, noise, size, piece
+):
     monkeypatch.setattr(merkle, 'MAX_PIECES', 4)
     hasher, digest, layer = hashed(noise[:size], 100_000)
     assert hasher.piece == merkle.piece_size(size) == piece
     assert (digest, b''.join(layer)) == by_libtorrent(
-        tmp_path, noise[:size], piece)
+        tmp_path, noise[:size], piece
+    )
 
 
 def test_zeros_are_hashed_as_data(tmp_path):
     data = bytes(MIB + 1)
     _, digest, layer = hashed(data)
     assert (digest, b''.join(layer)) == by_libtorrent(
-        tmp_path, data, 256 * KIB)
+        tmp_path, data, 256 * KIB
+    )
 
 
-@pytest.mark.parametrize(('size', 'piece'), [
-    (0, 256 * KIB), (1, 256 * KIB), (8192 * 256 * KIB, 256 * KIB),
-    (8192 * 256 * KIB + 1, 512 * KIB), (1 << 40, 128 * MIB),
-    ((1 << 40) + 1, 256 * MIB)])
+@pytest.mark.parametrize(
+    ('size', 'piece'),
+    [
+        (0, 256 * KIB),
+        (1, 256 * KIB),
+        (8192 * 256 * KIB, 256 * KIB),
+        (8192 * 256 * KIB + 1, 512 * KIB),
+        (1 << 40, 128 * MIB),
+        ((1 << 40) + 1, 256 * MIB),
+    ],
+)
 def test_the_piece_size_keeps_the_pieces_under_8193(size, piece):
     assert merkle.piece_size(size) == piece
     assert -(-size // piece) <= merkle.MAX_PIECES == 8192
@@ -115,7 +153,7 @@ def test_an_empty_file_has_no_piece_and_the_zero_digest():
 
 
 def test_a_view_is_hashed_like_bytes(noise):
-    data = noise[:MIB + 1]
+    data = noise[: MIB + 1]
     for view in (memoryview(data), bytearray(data)):
         assert hashed(view, 70_001)[1:] == hashed(data)[1:]
 
@@ -131,17 +169,20 @@ def test_many_pieces_take_little_memory(monkeypatch):
 
 
 SETTINGS = hypothesis.settings(
-    deadline=None, max_examples=200,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+    deadline=None,
+    max_examples=200,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
 contents = st.integers(0, 3000).flatmap(
-    lambda n: st.randoms(use_true_random=False).map(
-        lambda r: r.randbytes(n)))
+    lambda n: st.randoms(use_true_random=False).map(lambda r: r.randbytes(n))
+)
 
 
 def in_a_tiny_tree(test):
     """Give *test* many pieces, as a property of any content."""
     return pytest.mark.usefixtures('tiny')(
-        SETTINGS(hypothesis.given(data=contents)(test)))
+        SETTINGS(hypothesis.given(data=contents)(test))
+    )
 
 
 @in_a_tiny_tree
@@ -170,8 +211,9 @@ def test_each_piece_is_proved_by_its_hash(data):
     hasher, _, layer = hashed(data)
     step = hasher.piece
     assert layer == [
-        merkle.piece_hash(data[at:at + step], len(data), step)
-        for at in range(0, len(data), step)]
+        merkle.piece_hash(data[at : at + step], len(data), step)
+        for at in range(0, len(data), step)
+    ]
 
 
 @pytest.mark.usefixtures('tiny')
@@ -187,8 +229,9 @@ def test_the_chunks_of_the_stream_do_not_matter(data, cuts):
 
 @pytest.mark.usefixtures('tiny')
 @SETTINGS
-@hypothesis.given(parts=st.lists(st.tuples(st.booleans(),
-                                           st.integers(0, 3000))))
+@hypothesis.given(
+    parts=st.lists(st.tuples(st.booleans(), st.integers(0, 3000)))
+)
 def test_zeros_need_no_bytes(parts):
     hasher, data = merkle.TreeHasher(), b''
     for is_hole, length in parts:
@@ -220,8 +263,9 @@ def test_a_huge_hole_takes_no_time(monkeypatch):
 
 @pytest.mark.usefixtures('tiny')
 @SETTINGS
-@hypothesis.given(data=contents, at=st.integers(0, 2999),
-                  flip=st.integers(1, 255))
+@hypothesis.given(
+    data=contents, at=st.integers(0, 2999), flip=st.integers(1, 255)
+)
 def test_one_changed_byte_changes_its_piece_and_the_digest(data, at, flip):
     hypothesis.assume(at < len(data))
     other = bytearray(data)
@@ -229,14 +273,14 @@ def test_one_changed_byte_changes_its_piece_and_the_digest(data, at, flip):
     hasher, digest, layer = hashed(data)
     _, changed, pieces = hashed(other)
     assert changed != digest
-    assert [n for n, (a, b) in enumerate(zip(layer, pieces, strict=True))
-            if a != b] == [at // hasher.piece]
+    assert [
+        n for n, (a, b) in enumerate(zip(layer, pieces, strict=True)) if a != b
+    ] == [at // hasher.piece]
 
 
 @in_a_tiny_tree
 def test_one_more_byte_changes_the_digest(data):
-    assert len({hashed(data + more)[1] for more in (b'', b'\0', b'\0\0')}
-               ) == 3
+    assert len({hashed(data + more)[1] for more in (b'', b'\0', b'\0\0')}) == 3
 
 
 @hypothesis.given(st.integers(1, 40), st.integers(0, 3))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import json
 import typing
@@ -8,40 +9,75 @@ from hypothesis import strategies as st
 
 from tmpl_glance_store import objects
 
-RECORDS = (objects.Template, objects.TemplateRecord, objects.Image,
-           objects.Location, objects.Copy, objects.Node)
+RECORDS = (
+    objects.Template,
+    objects.TemplateRecord,
+    objects.Image,
+    objects.Location,
+    objects.Copy,
+    objects.Node,
+)
 
 TEMPLATE = objects.Template(
-    digest='d' * 64, size=5, position=objects.SPACE - 1, checksum='c',
-    hashing_algo='sha512', multihash='m', piece_size=1 << 18, created_at=1.5)
+    digest='d' * 64,
+    size=5,
+    position=objects.SPACE - 1,
+    checksum='c',
+    hashing_algo='sha512',
+    multihash='m',
+    piece_size=1 << 18,
+    created_at=1.5,
+)
 
 REQUIRED = [
-    (cls, field.name) for cls in RECORDS for field in dataclasses.fields(cls)
-    if field.default is dataclasses.MISSING]
+    (cls, field.name)
+    for cls in RECORDS
+    for field in dataclasses.fields(cls)
+    if field.default is dataclasses.MISSING
+]
 
 
 def example(cls):
     """Return a record of *cls* with defaults wherever there are any."""
     types = typing.get_type_hints(cls)
-    values = {str: 'x', int: 1, float: 1.0, bool: True,
-              objects.Template: TEMPLATE}
-    return cls(**{f.name: values[types[f.name]]
-                  for f in dataclasses.fields(cls)
-                  if f.default is dataclasses.MISSING})
+    values = {
+        str: 'x',
+        int: 1,
+        float: 1.0,
+        bool: True,
+        objects.Template: TEMPLATE,
+    }
+    return cls(
+        **{
+            f.name: values[types[f.name]]
+            for f in dataclasses.fields(cls)
+            if f.default is dataclasses.MISSING
+        }
+    )
 
 
 def built(cls):
     """Return a strategy for any records of *cls*."""
     times = st.floats(allow_nan=False)
-    any_of = {str: st.text(), str | None: st.none() | st.text(),
-              int: st.integers(), bool: st.booleans(),
-              float: times, float | None: st.none() | times,
-              tuple[str, ...]: st.lists(st.text()).map(tuple)}
+    any_of = {
+        str: st.text(),
+        str | None: st.none() | st.text(),
+        int: st.integers(),
+        bool: st.booleans(),
+        float: times,
+        float | None: st.none() | times,
+        tuple[str, ...]: st.lists(st.text()).map(tuple),
+    }
     if cls is objects.TemplateRecord:
         any_of[objects.Template] = built(objects.Template)
-    return st.builds(cls, **{name: any_of[hint] for name, hint
-                             in typing.get_type_hints(cls).items()
-                             if not name.startswith('_')})
+    return st.builds(
+        cls,
+        **{
+            name: any_of[hint]
+            for name, hint in typing.get_type_hints(cls).items()
+            if not name.startswith('_')
+        },
+    )
 
 
 @hypothesis.settings(deadline=None)
@@ -90,7 +126,8 @@ def test_a_template_record_of_an_older_version_has_an_older_template():
     raw = json.loads(objects.TemplateRecord(TEMPLATE).to_json())
     del raw['template']['format'], raw['images']
     assert objects.TemplateRecord.from_json(json.dumps(raw)) == (
-        objects.TemplateRecord(TEMPLATE))
+        objects.TemplateRecord(TEMPLATE)
+    )
 
 
 @pytest.mark.parametrize(('cls', 'name'), REQUIRED)
@@ -102,8 +139,10 @@ def test_a_record_without_a_required_field_is_an_error(cls, name):
 
 
 @pytest.mark.parametrize('cls', RECORDS)
-@pytest.mark.parametrize('data', [
-    b'', b'{', b'[]', b'null', b'1', b'"x"', b'\xff', b'{}', b'\0' * 64])
+@pytest.mark.parametrize(
+    'data',
+    [b'', b'{', b'[]', b'null', b'1', b'"x"', b'\xff', b'{}', b'\0' * 64],
+)
 def test_what_is_no_record_is_an_error(cls, data):
     with pytest.raises(ValueError):
         cls.from_json(data)
@@ -123,18 +162,35 @@ def test_a_binding_is_that_of_its_digest_and_token_only():
     assert not bound.is_bound('e' * 64, '0' * 32)
 
 
-@pytest.mark.parametrize(('pattern', 'good'), [
-    (objects.CLUSTER, ['a', '0', 'a_b-c', 'a' * 63]),
-    (objects.NODE, ['a', 'node-1.example.org', 'a' * 253]),
-    (objects.IMAGE_ID, ['a', '0f3c5b5e-0000-4000-8000-000000000000',
-                        'a' * 64]),
-    (objects.DIGEST, ['0123456789abcdef' * 4]),
-    (objects.TOKEN, ['0123456789abcdef' * 2])])
+@pytest.mark.parametrize(
+    ('pattern', 'good'),
+    [
+        (objects.CLUSTER, ['a', '0', 'a_b-c', 'a' * 63]),
+        (objects.NODE, ['a', 'node-1.example.org', 'a' * 253]),
+        (
+            objects.IMAGE_ID,
+            ['a', '0f3c5b5e-0000-4000-8000-000000000000', 'a' * 64],
+        ),
+        (objects.DIGEST, ['0123456789abcdef' * 4]),
+        (objects.TOKEN, ['0123456789abcdef' * 2]),
+    ],
+)
 def test_a_part_of_a_url_follows_a_strict_pattern(pattern, good):
     assert all(pattern.fullmatch(text) for text in good)
-    bad = ['', good[0].upper() + 'A', good[-1] + 'a', good[0] + '\n',
-           '../' + good[0], good[0] + '/', '-' + good[0], '.', '..', 'ä',
-           good[0][:-1] + '\u0661', '%41']
+    bad = [
+        '',
+        good[0].upper() + 'A',
+        good[-1] + 'a',
+        good[0] + '\n',
+        '../' + good[0],
+        good[0] + '/',
+        '-' + good[0],
+        '.',
+        '..',
+        'ä',
+        good[0][:-1] + '\u0661',
+        '%41',
+    ]
     assert not [text for text in bad if pattern.fullmatch(text)]
 
 
@@ -143,21 +199,27 @@ def test_a_part_of_a_url_follows_a_strict_pattern(pattern, good):
 BEFORE = {
     objects.Copy: (
         '{"complete": true, "digest": "d", "location_id": "l", "published": '
-        '[], "verified_at": 1.5, "version": 1}'),
+        '[], "verified_at": 1.5, "version": 1}'
+    ),
     objects.Node: (
         '{"api": "http://127.0.0.1:1", "fetching": [], "full": [], "name": '
-        '"n", "release": "0.1", "swarm": "127.0.0.1:2", "version": 1}'),
+        '"n", "release": "0.1", "swarm": "127.0.0.1:2", "version": 1}'
+    ),
     objects.Image: (
         '{"created_at": 1.0, "digest": "d", "image_id": "i", "token": "t", '
-        '"version": 1}'),
+        '"version": 1}'
+    ),
     objects.Location: (
         '{"id": "l", "node": "n", "path": "/p", "state": "active", "tier": '
-        '"ssd", "version": 1, "weight": 1.0}'),
+        '"ssd", "version": 1, "weight": 1.0}'
+    ),
     objects.TemplateRecord: (
         '{"deleted_at": null, "images": ["i"], "pinned": false, "template": '
         '{"checksum": "c", "created_at": 1.0, "digest": "d", "format": '
         '"raw", "hashing_algo": "sha512", "multihash": "m", "piece_size": '
-        '1048576, "position": 5, "size": 7}, "version": 1}')}
+        '1048576, "position": 5, "size": 7}, "version": 1}'
+    ),
+}
 
 
 @pytest.mark.parametrize('record', BEFORE)
@@ -171,7 +233,8 @@ def test_records_of_the_release_before_are_read(record):
 def test_the_release_before_reads_records_of_this_one(record):
     known = set(json.loads(BEFORE[record])) - {'version'}
     before = dataclasses.make_dataclass(
-        record.__name__, sorted(known), bases=(objects.Record,), frozen=True)
+        record.__name__, sorted(known), bases=(objects.Record,), frozen=True
+    )
     new = record.from_json(BEFORE[record]).to_json()
     read = before.from_json(new)
     assert {field.name for field in dataclasses.fields(read)} == known

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Remote reads against holders that live in memory."""
 
 import contextlib
@@ -14,7 +15,7 @@ from hypothesis import strategies
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
-from tmpl_glance_store import peer
+from tmpl_glance_store.remote import templates as peer
 
 PIECE = 32 << 10  # smaller than real ones, but of two leaves
 CONTENT = random.Random(3).randbytes(6 * PIECE + 1234)
@@ -22,19 +23,28 @@ SIZE = len(CONTENT)
 
 
 def pieces_of(content: bytes) -> list[bytes]:
-    return [content[at:at + PIECE] for at in range(0, len(content), PIECE)]
+    return [content[at : at + PIECE] for at in range(0, len(content), PIECE)]
 
 
 def layer_of(content: bytes) -> list[bytes]:
-    return [merkle.piece_hash(piece, len(content), PIECE)
-            for piece in pieces_of(content)]
+    return [
+        merkle.piece_hash(piece, len(content), PIECE)
+        for piece in pieces_of(content)
+    ]
 
 
 def template_of(content: bytes) -> objects.Template:
     digest = merkle.layer_root(layer_of(content), PIECE).hex()
     return objects.Template(
-        digest=digest, size=len(content), position=0, checksum='',
-        hashing_algo='sha512', multihash='', piece_size=PIECE, created_at=0)
+        digest=digest,
+        size=len(content),
+        position=0,
+        checksum='',
+        hashing_algo='sha512',
+        multihash='',
+        piece_size=PIECE,
+        created_at=0,
+    )
 
 
 TEMPLATE = template_of(CONTENT)
@@ -69,8 +79,7 @@ class Connection:
         self.holder.layers_asked += 1
         return self.holder.layer
 
-    def start(self, template: objects.Template, start: int,
-              end: int) -> None:
+    def start(self, template: objects.Template, start: int, end: int) -> None:
         self._require_up()
         self.holder.asked.append((start, end))
         self.at = start
@@ -81,7 +90,7 @@ class Connection:
         if piece == self.holder.dies_at:
             raise peer.HolderFailed('died')
         assert self.at + len(buffer) <= self.holder.asked[-1][1]
-        buffer[:] = self.holder.content[self.at:self.at + len(buffer)]
+        buffer[:] = self.holder.content[self.at : self.at + len(buffer)]
         if piece in self.holder.flipped:
             buffer[-1] ^= 1
         self.at += len(buffer)
@@ -112,13 +121,20 @@ class Cluster:
         self.peers = peer.RemoteTemplates(
             connect=lambda url: Connection(holders[url]),
             on_lie=lambda *lie: self.lies.append(lie),
-            clock=lambda: self.now)
+            clock=lambda: self.now,
+        )
 
-    def open(self, offset: int = 0, length: int | None = None, *,
-             chunk_size: int = peer.MAX_CHUNK,
-             template: objects.Template = TEMPLATE) -> peer.RemoteFile:
-        return self.peers.open(template, list(self.holders), offset, length,
-                               chunk_size)
+    def open(
+        self,
+        offset: int = 0,
+        length: int | None = None,
+        *,
+        chunk_size: int = peer.MAX_CHUNK,
+        template: objects.Template = TEMPLATE,
+    ) -> peer.RemoteFile:
+        return self.peers.open(
+            template, list(self.holders), offset, length, chunk_size
+        )
 
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
         """Return what a read gives; no connection is left after it."""
@@ -127,8 +143,9 @@ class Cluster:
         return data
 
 
-@pytest.mark.parametrize('size', [
-    0, 1, merkle.BLOCK, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, SIZE])
+@pytest.mark.parametrize(
+    'size', [0, 1, merkle.BLOCK, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, SIZE]
+)
 def test_a_whole_read_gives_the_content(size: int) -> None:
     content = CONTENT[:size]
     cluster = Cluster(a=Holder(content, b''.join(layer_of(content))))
@@ -136,9 +153,11 @@ def test_a_whole_read_gives_the_content(size: int) -> None:
 
 
 @settings(max_examples=300)
-@given(offset=strategies.integers(0, SIZE + PIECE),
-       length=strategies.none() | strategies.integers(0, SIZE + PIECE),
-       chunk_size=strategies.integers(1000, 2 * PIECE))
+@given(
+    offset=strategies.integers(0, SIZE + PIECE),
+    length=strategies.none() | strategies.integers(0, SIZE + PIECE),
+    chunk_size=strategies.integers(1000, 2 * PIECE),
+)
 @example(0, None, PIECE)
 @example(PIECE, PIECE, PIECE)
 @example(PIECE - 1, 2, 1000)
@@ -146,10 +165,12 @@ def test_a_whole_read_gives_the_content(size: int) -> None:
 @example(SIZE, 1, PIECE)
 @example(0, 0, PIECE)
 def test_a_range_gives_its_bytes_and_fetches_only_its_pieces(
-        offset: int, length: int | None, chunk_size: int) -> None:
+    offset: int, length: int | None, chunk_size: int
+) -> None:
     holder = Holder()
-    chunks = list(Cluster(a=holder).open(offset, length,
-                                         chunk_size=chunk_size))
+    chunks = list(
+        Cluster(a=holder).open(offset, length, chunk_size=chunk_size)
+    )
     end = SIZE if length is None else min(offset + length, SIZE)
     assert b''.join(chunks) == CONTENT[offset:end]
     assert all(0 < len(chunk) <= chunk_size for chunk in chunks)
@@ -165,11 +186,14 @@ def test_chunks_are_bounded_whatever_is_asked_for() -> None:
     content = bytes(2 * peer.MAX_CHUNK)
     size = len(content)
     digest = merkle.piece_hash(content, size, size).hex()
-    template = dataclasses.replace(TEMPLATE, digest=digest, size=size,
-                                   piece_size=size)
+    template = dataclasses.replace(
+        TEMPLATE, digest=digest, size=size, piece_size=size
+    )
     cluster = Cluster(a=Holder(content))
-    assert [len(chunk) for chunk in cluster.open(
-        template=template, chunk_size=1 << 30)] == [peer.MAX_CHUNK] * 2
+    assert [
+        len(chunk)
+        for chunk in cluster.open(template=template, chunk_size=1 << 30)
+    ] == [peer.MAX_CHUNK] * 2
 
 
 def test_the_first_piece_is_there_when_open_returns() -> None:
@@ -180,8 +204,9 @@ def test_the_first_piece_is_there_when_open_returns() -> None:
 
 def test_no_more_than_a_piece_is_fetched_ahead() -> None:
     holder = Holder()
-    with contextlib.closing(Cluster(a=holder).open(
-            chunk_size=PIECE // 4)) as file:
+    with contextlib.closing(
+        Cluster(a=holder).open(chunk_size=PIECE // 4)
+    ) as file:
         chunks = iter(file)
         for _ in range(4):
             next(chunks)
@@ -209,24 +234,34 @@ def test_the_layer_is_fetched_once() -> None:
 
 
 def test_the_layers_kept_are_bounded() -> None:
-    contents = [CONTENT[number:number + 2 * PIECE] for number in range(40)]
+    contents = [CONTENT[number : number + 2 * PIECE] for number in range(40)]
     cluster = Cluster(a=Holder())
     holder = cluster.holders['a']
     for content in [*contents, contents[0]]:
         holder.content, holder.layer = content, b''.join(layer_of(content))
-        assert b''.join(cluster.open(
-            template=template_of(content))) == content
+        assert b''.join(cluster.open(template=template_of(content))) == content
     assert holder.layers_asked == len(contents) + 1
 
 
-@pytest.mark.parametrize(('fault', 'piece'), [
-    ({'down': True}, 0), ({'dies_at': 0}, 0), ({'dies_at': 3}, 3),
-    ({'dies_at': 6}, 6), ({'flipped': (0,)}, 0), ({'flipped': (3,)}, 3),
-    ({'flipped': (6,)}, 6), ({'layer': b''}, 0), ({'layer': bytes(7 * 32)}, 0),
-    ({'layer': b''.join(layer_of(CONTENT[::-1]))}, 0),
-    ({'layer': b''.join(layer_of(CONTENT)) + bytes(32)}, 0)])
-def test_the_next_holder_goes_on_where_one_fails(fault: dict[str, Any],
-                                                 piece: int) -> None:
+@pytest.mark.parametrize(
+    ('fault', 'piece'),
+    [
+        ({'down': True}, 0),
+        ({'dies_at': 0}, 0),
+        ({'dies_at': 3}, 3),
+        ({'dies_at': 6}, 6),
+        ({'flipped': (0,)}, 0),
+        ({'flipped': (3,)}, 3),
+        ({'flipped': (6,)}, 6),
+        ({'layer': b''}, 0),
+        ({'layer': bytes(7 * 32)}, 0),
+        ({'layer': b''.join(layer_of(CONTENT[::-1]))}, 0),
+        ({'layer': b''.join(layer_of(CONTENT)) + bytes(32)}, 0),
+    ],
+)
+def test_the_next_holder_goes_on_where_one_fails(
+    fault: dict[str, Any], piece: int
+) -> None:
     cluster = Cluster(a=Holder(**fault), b=Holder())
     assert cluster.read() == CONTENT
     assert cluster.holders['b'].asked == [(piece * PIECE, SIZE)]
@@ -235,8 +270,10 @@ def test_the_next_holder_goes_on_where_one_fails(fault: dict[str, Any],
 def test_a_layer_with_the_filler_of_the_tree_is_refused() -> None:
     filler = merkle.root([bytes(32)] * (PIECE // merkle.BLOCK))
     layer = b''.join(layer_of(CONTENT)) + filler
-    assert merkle.layer_root(merkle.split_layer(layer),
-                             PIECE).hex() == TEMPLATE.digest
+    assert (
+        merkle.layer_root(merkle.split_layer(layer), PIECE).hex()
+        == TEMPLATE.digest
+    )
     cluster = Cluster(a=Holder(layer=layer), b=Holder())
     assert cluster.read() == CONTENT
     assert cluster.lies == [('a', TEMPLATE.digest, None)]
@@ -247,7 +284,7 @@ def test_no_byte_of_a_bad_piece_is_given() -> None:
     given = []
     with pytest.raises(exceptions.Unavailable):
         given.extend(cluster.open(chunk_size=1000))
-    assert b''.join(given) == CONTENT[:2 * PIECE]
+    assert b''.join(given) == CONTENT[: 2 * PIECE]
 
 
 def test_pieces_that_each_holder_lacks_come_from_the_other() -> None:
@@ -279,8 +316,9 @@ def test_a_holder_that_came_back_is_asked_again() -> None:
 
 
 def test_when_all_fail_the_reason_of_each_is_told() -> None:
-    cluster = Cluster(a=Holder(down=True), b=Holder(dies_at=0),
-                      c=Holder(flipped=(0,)))
+    cluster = Cluster(
+        a=Holder(down=True), b=Holder(dies_at=0), c=Holder(flipped=(0,))
+    )
     with pytest.raises(exceptions.Unavailable) as failure:
         cluster.open()
     assert 'a: is down; b: died; c: gave a bad piece 0' in str(failure.value)
@@ -298,7 +336,7 @@ def test_all_may_fail_in_the_middle() -> None:
     given = []
     with pytest.raises(exceptions.Unavailable, match='piece 2 '):
         given.extend(cluster.open(chunk_size=PIECE))
-    assert b''.join(given) == CONTENT[:2 * PIECE]
+    assert b''.join(given) == CONTENT[: 2 * PIECE]
     assert not any(each.connections for each in cluster.holders.values())
 
 
@@ -337,14 +375,18 @@ def test_a_file_that_is_forgotten_is_closed() -> None:
     assert cluster.holders['a'].connections == 0
 
 
-@pytest.mark.parametrize(('url', 'reason'), [
-    ('http://192.0.2.1:80', 'needs mutual TLS: set tmpl_store_tls_ca'),
-    ('https://127.0.0.1:80', 'needs mutual TLS'),
-    ('http://example.org:80', 'needs mutual TLS'),
-    ('http://127.0.0.1', 'has no address'),
-    ('http://127.0.0.1:99999', 'ValueError'),
-    ('http://[::1', 'ValueError'),
-    ('nonsense', 'has no address')])
+@pytest.mark.parametrize(
+    ('url', 'reason'),
+    [
+        ('http://192.0.2.1:80', 'needs mutual TLS: set tmpl_store_tls_ca'),
+        ('https://127.0.0.1:80', 'needs mutual TLS'),
+        ('http://example.org:80', 'needs mutual TLS'),
+        ('http://127.0.0.1', 'has no address'),
+        ('http://127.0.0.1:99999', 'ValueError'),
+        ('http://[::1', 'ValueError'),
+        ('nonsense', 'has no address'),
+    ],
+)
 def test_a_url_that_is_not_safe_is_not_called(url: str, reason: str) -> None:
     with pytest.raises(exceptions.Unavailable, match=reason):
         peer.RemoteTemplates().open(TEMPLATE, [url])

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plan, as a table: what a node sees, and what it should do then."""
 
 import dataclasses
@@ -6,17 +7,17 @@ import time
 import pytest
 
 from tmpl_glance_store import objects
-from tmpl_glance_store import plan
+from tmpl_glance_store.agent import plan
+from tmpl_glance_store.agent.plan import Adopt
+from tmpl_glance_store.agent.plan import Fetch
+from tmpl_glance_store.agent.plan import Forget
+from tmpl_glance_store.agent.plan import ForgetTemplate
+from tmpl_glance_store.agent.plan import Move
+from tmpl_glance_store.agent.plan import Release
+from tmpl_glance_store.agent.plan import Remove
 from tmpl_glance_store.placement import all_nodes
 from tmpl_glance_store.placement import contract
 from tmpl_glance_store.placement import hash_range
-from tmpl_glance_store.plan import Adopt
-from tmpl_glance_store.plan import Fetch
-from tmpl_glance_store.plan import Forget
-from tmpl_glance_store.plan import ForgetTemplate
-from tmpl_glance_store.plan import Move
-from tmpl_glance_store.plan import Release
-from tmpl_glance_store.plan import Remove
 
 T = 'aa' * 32
 OTHER = 'bb' * 32
@@ -36,7 +37,7 @@ class InOrder(contract.Policy):
         for location in self._locations:
             if usable(location):
                 nodes.setdefault(location.node, location)
-        return list(nodes.values())[:self._copies]
+        return list(nodes.values())[: self._copies]
 
     def ranges(self):
         return iter(())
@@ -47,8 +48,9 @@ def location(name, node, tier=objects.SSD, state=objects.ACTIVE):
 
 
 def template(digest=T, size=1000, position=0):
-    return objects.Template(digest, size, position, 'md5', 'sha512', 'hash',
-                            1 << 20, 0.0)
+    return objects.Template(
+        digest, size, position, 'md5', 'sha512', 'hash', 1 << 20, 0.0
+    )
 
 
 def record(digest=T, images=('image',), **fields):
@@ -60,14 +62,29 @@ def deleted(digest=T):
 
 
 #: Four nodes with one SSD each; a second disk on n1, and a staging host.
-CLUSTER = {each.id: each for each in (
-    location('a1', 'n1'), location('a2', 'n1', state=objects.DRAINING),
-    location('b', 'n2'), location('c', 'n3'), location('d', 'n4'),
-    location('s', 'glance', objects.STAGING))}
+CLUSTER = {
+    each.id: each
+    for each in (
+        location('a1', 'n1'),
+        location('a2', 'n1', state=objects.DRAINING),
+        location('b', 'n2'),
+        location('c', 'n3'),
+        location('d', 'n4'),
+        location('s', 'glance', objects.STAGING),
+    )
+}
 
 
-def plan_of(node, *, templates=None, copies=2, recorded=None, held=None,
-            cluster=CLUSTER, **seen):
+def plan_of(
+    node,
+    *,
+    templates=None,
+    copies=2,
+    recorded=None,
+    held=None,
+    cluster=CLUSTER,
+    **seen,
+):
     """Return the plan of *node*; *recorded* and *held* are id -> digests."""
     by_digest = {}
     for place, digests in (recorded or {}).items():
@@ -77,12 +94,17 @@ def plan_of(node, *, templates=None, copies=2, recorded=None, held=None,
     if held is None:  # the catalog is right
         held = {each: set((recorded or {}).get(each, ())) for each in own}
     observed = plan.Observed(
-        node=node, templates=[record()] if templates is None else templates,
-        locations=cluster, copies=by_digest, held=held,
-        **{'live': ALL_LIVE, **seen})
+        node=node,
+        templates=[record()] if templates is None else templates,
+        locations=cluster,
+        copies=by_digest,
+        held=held,
+        **{'live': ALL_LIVE, **seen},
+    )
     locations = list(cluster.values())
-    return plan.make(observed, InOrder(locations, copies),
-                     all_nodes.AllNodes(locations, 1))
+    return plan.make(
+        observed, InOrder(locations, copies), all_nodes.AllNodes(locations, 1)
+    )
 
 
 def actions(node, **seen):
@@ -113,17 +135,24 @@ def test_what_this_node_has_elsewhere_it_moves():
 
 
 def test_an_upload_moves_from_staging_to_the_disk_of_its_host():
-    cluster = {each.id: each for each in (
-        location('a', 'n1'), location('s', 'n1', objects.STAGING))}
+    cluster = {
+        each.id: each
+        for each in (location('a', 'n1'), location('s', 'n1', objects.STAGING))
+    }
     assert actions('n1', cluster=cluster, recorded={'s': [T]}) == [
-        Move(T, 's', 'a')]
+        Move(T, 's', 'a')
+    ]
 
 
 def test_a_disk_without_room_is_passed_over_by_its_node():
-    cluster = {each.id: each for each in (
-        location('a1', 'n1'), location('a2', 'n1'))}
-    assert actions('n1', cluster=cluster, has_room=lambda where, size: (
-        where.id, size) != ('a1', 1000)) == [Fetch(T, 'a2')]
+    cluster = {
+        each.id: each for each in (location('a1', 'n1'), location('a2', 'n1'))
+    }
+    assert actions(
+        'n1',
+        cluster=cluster,
+        has_room=lambda where, size: (where.id, size) != ('a1', 1000),
+    ) == [Fetch(T, 'a2')]
 
 
 def test_a_node_without_any_room_fetches_nothing():
@@ -138,10 +167,17 @@ def test_a_node_without_room_tells_what_it_should_hold():
 
 
 def test_what_has_room_on_another_disk_of_the_node_is_not_full():
-    cluster = {each.id: each for each in (
-        location('a1', 'n1'), location('a2', 'n1'))}
-    assert plan_of('n1', cluster=cluster, has_room=lambda where, size:
-                where.id != 'a1').full == set()
+    cluster = {
+        each.id: each for each in (location('a1', 'n1'), location('a2', 'n1'))
+    }
+    assert (
+        plan_of(
+            'n1',
+            cluster=cluster,
+            has_room=lambda where, size: where.id != 'a1',
+        ).full
+        == set()
+    )
 
 
 def test_a_full_node_is_replaced_by_the_next_one():
@@ -149,40 +185,67 @@ def test_a_full_node_is_replaced_by_the_next_one():
     assert actions('n3', recorded={'b': [T]}) == []
     assert actions('n3', recorded={'b': [T]}, full=full) == [Fetch(T, 'c')]
     # For other templates it counts as before.
-    assert actions('n3', recorded={'b': [T]},
-                   full={'n1': frozenset({OTHER})}) == []
+    assert (
+        actions('n3', recorded={'b': [T]}, full={'n1': frozenset({OTHER})})
+        == []
+    )
 
 
 def test_a_copy_on_a_full_disk_stays_wanted_there():
-    assert actions('n1', recorded={'a1': [T], 'b': [T]}, low={'a1'},
-                   has_room=lambda *_: False) == []
+    assert (
+        actions(
+            'n1',
+            recorded={'a1': [T], 'b': [T]},
+            low={'a1'},
+            has_room=lambda *_: False,
+        )
+        == []
+    )
 
 
 def test_each_template_is_planned_by_itself():
-    assert actions('n2', templates=[record(T), record(OTHER), record(THIRD)],
-                   recorded={'b': [OTHER]}) == [Fetch(T, 'b'),
-                                                Fetch(THIRD, 'b')]
+    assert actions(
+        'n2',
+        templates=[record(T), record(OTHER), record(THIRD)],
+        recorded={'b': [OTHER]},
+    ) == [Fetch(T, 'b'), Fetch(THIRD, 'b')]
 
 
 def test_templates_without_images_are_left_alone():
     orphan = record(images=())
     assert actions('n2', templates=[orphan], recorded={'a1': [T]}) == []
-    assert actions('n3', templates=[orphan], low={'c'},
-                   recorded={'a1': [T], 'b': [T], 'c': [T]}) == []
+    assert (
+        actions(
+            'n3',
+            templates=[orphan],
+            low={'c'},
+            recorded={'a1': [T], 'b': [T], 'c': [T]},
+        )
+        == []
+    )
 
 
 def test_a_pinned_template_goes_to_all_nodes():
     pinned = record(pinned=True)
     assert actions('n4', templates=[pinned], recorded={'a1': [T]}) == [
-        Fetch(T, 'd')]
-    assert actions('n4', templates=[pinned], low={'d'}, recorded={
-        'a1': [T], 'b': [T], 'c': [T], 'd': [T]}) == []
+        Fetch(T, 'd')
+    ]
+    assert (
+        actions(
+            'n4',
+            templates=[pinned],
+            low={'d'},
+            recorded={'a1': [T], 'b': [T], 'c': [T], 'd': [T]},
+        )
+        == []
+    )
 
 
 def test_a_pinned_template_without_images_is_kept_everywhere():
     pinned = record(images=(), pinned=True)
     assert actions('n4', templates=[pinned], recorded={'a1': [T]}) == [
-        Fetch(T, 'd')]
+        Fetch(T, 'd')
+    ]
 
 
 # The catalog and the disks
@@ -190,20 +253,22 @@ def test_a_pinned_template_without_images_is_kept_everywhere():
 
 def test_a_copy_that_the_catalog_does_not_know_is_adopted():
     assert actions('n2', held={'b': {T}}, recorded={'a1': [T]}) == [
-        Adopt(T, 'b')]
+        Adopt(T, 'b')
+    ]
 
 
 def test_a_copy_that_is_not_on_disk_is_forgotten_and_fetched():
-    assert actions('n2', held={'b': set()},
-                   recorded={'a1': [T], 'b': [T]}) == [Forget(T, 'b'),
-                                                       Fetch(T, 'b')]
+    assert actions(
+        'n2', held={'b': set()}, recorded={'a1': [T], 'b': [T]}
+    ) == [Forget(T, 'b'), Fetch(T, 'b')]
 
 
 def test_a_copy_on_a_disk_that_is_away_is_not_known_to_be_held():
     # Whether it is forgotten is decided where it can be seen that the disk
     # is away: by the reconciler.
-    assert Forget(T, 'b') in actions('n2', held={},
-                                     recorded={'a1': [T], 'b': [T]})
+    assert Forget(T, 'b') in actions(
+        'n2', held={}, recorded={'a1': [T], 'b': [T]}
+    )
 
 
 def test_copies_of_other_nodes_are_none_of_our_business():
@@ -211,14 +276,15 @@ def test_copies_of_other_nodes_are_none_of_our_business():
 
 
 def test_strangers_are_adopted():
-    assert actions('n1', templates=[],
-                   held={'a1': {OTHER}, 'a2': {T, OTHER}}) == [
-        Adopt(T, 'a2'), Adopt(OTHER, 'a1'), Adopt(OTHER, 'a2')]
+    assert actions(
+        'n1', templates=[], held={'a1': {OTHER}, 'a2': {T, OTHER}}
+    ) == [Adopt(T, 'a2'), Adopt(OTHER, 'a1'), Adopt(OTHER, 'a2')]
 
 
 def test_a_copy_in_a_location_that_the_catalog_lost_is_adopted():
-    assert actions('n2', held={'unknown': {T}},
-                   recorded={'a1': [T], 'b': [T]})[0] == Adopt(T, 'unknown')
+    assert actions(
+        'n2', held={'unknown': {T}}, recorded={'a1': [T], 'b': [T]}
+    )[0] == Adopt(T, 'unknown')
 
 
 # Letting go
@@ -230,17 +296,20 @@ SPARED = {'a1': [T], 'b': [T], 'c': [T]}
 def test_surplus_stays_as_a_cache_until_its_location_is_low():
     assert actions('n3', recorded=SPARED) == []
     assert actions('n3', recorded=SPARED, low={'c'}) == [
-        Release(T, 'c', ('a1', 'b'))]
+        Release(T, 'c', ('a1', 'b'))
+    ]
 
 
-@pytest.mark.parametrize(('recorded', 'live'), [
-    ({'a1': [T], 'c': [T]}, ALL_LIVE),
-    ({'c': [T]}, ALL_LIVE),
-    (SPARED, ALL_LIVE - {'n2'}),
-    (SPARED, frozenset({'n3'})),
-])
-def test_no_copy_goes_before_all_targets_are_complete_and_live(recorded,
-                                                               live):
+@pytest.mark.parametrize(
+    ('recorded', 'live'),
+    [
+        ({'a1': [T], 'c': [T]}, ALL_LIVE),
+        ({'c': [T]}, ALL_LIVE),
+        (SPARED, ALL_LIVE - {'n2'}),
+        (SPARED, frozenset({'n3'})),
+    ],
+)
+def test_no_copy_goes_before_all_targets_are_complete_and_live(recorded, live):
     assert actions('n3', recorded=recorded, live=live, low={'c'}) == []
 
 
@@ -252,26 +321,34 @@ def test_the_last_complete_copy_is_never_released():
 
 def test_a_copy_is_not_released_where_nothing_is_wanted():
     cluster = {'c': location('c', 'n3', state=objects.DRAINING)}
-    assert actions('n3', cluster=cluster, recorded={'c': [T]},
-                   low={'c'}) == []
+    assert actions('n3', cluster=cluster, recorded={'c': [T]}, low={'c'}) == []
 
 
 def test_staging_lets_go_when_all_targets_are_complete():
     everybody = ALL_LIVE | {'glance'}
-    assert actions('glance', live=everybody,
-                   recorded={'s': [T], 'a1': [T]}) == []
-    assert actions('glance', live=everybody - {'n2'},
-                   recorded={'s': [T], 'a1': [T], 'b': [T]}) == []
-    assert actions('glance', live=everybody,
-                   recorded={'s': [T], 'a1': [T], 'b': [T]}) == [
-        Release(T, 's', ('a1', 'b'))]
+    assert (
+        actions('glance', live=everybody, recorded={'s': [T], 'a1': [T]}) == []
+    )
+    assert (
+        actions(
+            'glance',
+            live=everybody - {'n2'},
+            recorded={'s': [T], 'a1': [T], 'b': [T]},
+        )
+        == []
+    )
+    assert actions(
+        'glance', live=everybody, recorded={'s': [T], 'a1': [T], 'b': [T]}
+    ) == [Release(T, 's', ('a1', 'b'))]
 
 
 def test_a_draining_location_lets_go_when_all_targets_are_complete():
     assert actions('n1', recorded={'a2': [T], 'b': [T]}) == [
-        Move(T, 'a2', 'a1')]
+        Move(T, 'a2', 'a1')
+    ]
     assert actions('n1', recorded={'a1': [T], 'a2': [T], 'b': [T]}) == [
-        Release(T, 'a2', ('a1', 'b'))]
+        Release(T, 'a2', ('a1', 'b'))
+    ]
 
 
 def test_a_drained_node_is_replaced_before_it_lets_go():
@@ -280,43 +357,54 @@ def test_a_drained_node_is_replaced_before_it_lets_go():
     assert actions('n3', cluster=cluster, recorded=full) == [Fetch(T, 'c')]
     assert actions('n2', cluster=cluster, recorded=full) == []
     assert actions('n2', cluster=cluster, recorded={**full, 'c': [T]}) == [
-        Release(T, 'b', ('a1', 'c'))]
+        Release(T, 'b', ('a1', 'c'))
+    ]
 
 
 def test_the_least_recently_used_goes_first():
     both = {'a1': [T, OTHER], 'b': [T, OTHER], 'c': [T, OTHER]}
     templates = [record(T), record(OTHER)]
     for older, newer in (T, OTHER), (OTHER, T):
-        todo = actions('n3', templates=templates, recorded=both, low={'c'},
-                       last_used={older: 1.0, newer: 2.0})
+        todo = actions(
+            'n3',
+            templates=templates,
+            recorded=both,
+            low={'c'},
+            last_used={older: 1.0, newer: 2.0},
+        )
         assert [each.digest for each in todo] == [older, newer]
 
 
 def test_only_the_location_that_is_low_lets_go():
     cluster = {**CLUSTER, 'c2': location('c2', 'n3')}
-    assert actions('n3', cluster=cluster, low={'c2'},
-                   recorded={**SPARED, 'c2': [T]}) == [
-        Release(T, 'c2', ('a1', 'b'))]
+    assert actions(
+        'n3', cluster=cluster, low={'c2'}, recorded={**SPARED, 'c2': [T]}
+    ) == [Release(T, 'c2', ('a1', 'b'))]
 
 
 def test_a_surplus_copy_that_is_recorded_on_a_full_target_counts():
     # n2 is full, but has the template: nothing is to be fetched elsewhere.
-    assert actions('n2', recorded=SPARED, low={'b'},
-                   has_room=lambda *_: False) == []
+    assert (
+        actions('n2', recorded=SPARED, low={'b'}, has_room=lambda *_: False)
+        == []
+    )
 
 
 # Nodes that come and go
 
 
 def test_a_node_that_is_away_for_a_moment_is_not_replaced():
-    assert actions('n3', recorded={'a1': [T], 'b': [T]},
-                   live=ALL_LIVE - {'n2'}) == []
+    assert (
+        actions('n3', recorded={'a1': [T], 'b': [T]}, live=ALL_LIVE - {'n2'})
+        == []
+    )
 
 
 def test_a_node_that_is_gone_is_replaced():
     away = {'live': ALL_LIVE - {'n2'}, 'gone': {'n2'}}
     assert actions('n3', recorded={'a1': [T], 'b': [T]}, **away) == [
-        Fetch(T, 'c')]
+        Fetch(T, 'c')
+    ]
     assert actions('n4', recorded={'a1': [T], 'b': [T]}, **away) == []
 
 
@@ -325,72 +413,129 @@ def test_a_node_that_is_back_counts_again_without_a_fetch():
     assert actions('n2', recorded=SPARED) == []
     assert actions('n3', recorded=SPARED) == []
     assert actions('n3', recorded=SPARED, low={'c'}) == [
-        Release(T, 'c', ('a1', 'b'))]
+        Release(T, 'c', ('a1', 'b'))
+    ]
 
 
 def test_a_copy_on_a_gone_node_does_not_make_another_superfluous():
-    assert actions('n4', recorded={'a1': [T], 'b': [T], 'd': [T]},
-                   live=ALL_LIVE - {'n2'}, gone={'n2'}, low={'d'}) == []
+    assert (
+        actions(
+            'n4',
+            recorded={'a1': [T], 'b': [T], 'd': [T]},
+            live=ALL_LIVE - {'n2'},
+            gone={'n2'},
+            low={'d'},
+        )
+        == []
+    )
 
 
 def test_a_new_ssd_moves_only_the_affected_templates():
     before = [location(f'ssd{n}', f'node{n}') for n in range(10)]
     after = [*before, location('new', 'new')]
-    templates = [dataclasses.replace(
-        record(f'{n:064x}'), template=template(
-            f'{n:064x}', position=n * (objects.SPACE // 500)))
-        for n in range(500)]
+    templates = [
+        dataclasses.replace(
+            record(f'{n:064x}'),
+            template=template(
+                f'{n:064x}', position=n * (objects.SPACE // 500)
+            ),
+        )
+        for n in range(500)
+    ]
     layouts = [hash_range.HashRange(each, 2) for each in (before, after)]
-    targets = [{each.template.digest: {
-        where.id for where in layout.targets(each.template.position)}
-        for each in templates} for layout in layouts]
-    affected = {digest for digest, wanted in targets[1].items()
-                if 'new' in wanted}
+    targets = [
+        {
+            each.template.digest: {
+                where.id for where in layout.targets(each.template.position)
+            }
+            for each in templates
+        }
+        for layout in layouts
+    ]
+    affected = {
+        digest for digest, wanted in targets[1].items() if 'new' in wanted
+    }
     assert 0 < len(affected) < 2 * 2 * 500 / 11
     locations = {each.id: each for each in after}
     live = {each.node for each in after}
     for each in after:
-        todo = plan.make(plan.Observed(
-            node=each.node, templates=templates, locations=locations,
-            copies=targets[0], live=live, held={each.id: {
-                digest for digest, held in targets[0].items()
-                if each.id in held}}),
-            layouts[1], layouts[1])
-        assert todo.actions == (tuple(
-            Fetch(digest, 'new') for digest in targets[0]
-            if digest in affected) if each.id == 'new' else ())
+        todo = plan.make(
+            plan.Observed(
+                node=each.node,
+                templates=templates,
+                locations=locations,
+                copies=targets[0],
+                live=live,
+                held={
+                    each.id: {
+                        digest
+                        for digest, held in targets[0].items()
+                        if each.id in held
+                    }
+                },
+            ),
+            layouts[1],
+            layouts[1],
+        )
+        assert todo.actions == (
+            tuple(
+                Fetch(digest, 'new')
+                for digest in targets[0]
+                if digest in affected
+            )
+            if each.id == 'new'
+            else ()
+        )
 
 
 # Deleted templates
 
 
 def test_a_deleted_template_is_removed_wherever_it_is():
-    assert actions('n1', templates=[deleted()], recorded={
-        'a1': [T], 'a2': [T], 'b': [T]}) == [Remove(T, 'a1'),
-                                             Remove(T, 'a2')]
+    assert actions(
+        'n1', templates=[deleted()], recorded={'a1': [T], 'a2': [T], 'b': [T]}
+    ) == [Remove(T, 'a1'), Remove(T, 'a2')]
 
 
 def test_the_last_node_forgets_a_deleted_template():
     assert actions('n2', templates=[deleted()], recorded={'b': [T]}) == [
-        Remove(T, 'b'), ForgetTemplate(T)]
+        Remove(T, 'b'),
+        ForgetTemplate(T),
+    ]
     assert actions('n2', templates=[deleted()]) == [ForgetTemplate(T)]
 
 
 def test_nobody_forgets_a_deleted_template_that_a_node_away_has():
-    assert actions('n2', templates=[deleted()], recorded={'b': [T], 'c': [T]},
-                   live={'n2'}, gone={'n3'}) == [Remove(T, 'b')]
-    assert actions('n2', templates=[deleted()], recorded={'c': [T]},
-                   live={'n2'}, gone={'n3'}) == []
+    assert actions(
+        'n2',
+        templates=[deleted()],
+        recorded={'b': [T], 'c': [T]},
+        live={'n2'},
+        gone={'n3'},
+    ) == [Remove(T, 'b')]
+    assert (
+        actions(
+            'n2',
+            templates=[deleted()],
+            recorded={'c': [T]},
+            live={'n2'},
+            gone={'n3'},
+        )
+        == []
+    )
 
 
 def test_a_deleted_copy_that_is_gone_already_is_forgotten():
-    assert actions('n2', templates=[deleted()], recorded={'b': [T]},
-                   held={'b': set()}) == [Forget(T, 'b'), ForgetTemplate(T)]
+    assert actions(
+        'n2', templates=[deleted()], recorded={'b': [T]}, held={'b': set()}
+    ) == [Forget(T, 'b'), ForgetTemplate(T)]
 
 
 def test_a_deleted_copy_that_the_catalog_does_not_know_is_removed():
     assert actions('n2', templates=[deleted()], held={'b': {T}}) == [
-        Remove(T, 'b'), ForgetTemplate(T)]
+        Remove(T, 'b'),
+        ForgetTemplate(T),
+    ]
 
 
 def test_a_deleted_template_is_neither_fetched_nor_kept_by_a_pin():
@@ -402,8 +547,9 @@ def test_a_deleted_template_is_neither_fetched_nor_kept_by_a_pin():
 
 
 def test_what_others_fetch_is_offered():
-    assert plan_of('n1', recorded={'a1': [T]}, fetching={T, OTHER}
-                   ).seeds == {T}
+    assert plan_of('n1', recorded={'a1': [T]}, fetching={T, OTHER}).seeds == {
+        T
+    }
     assert plan_of('n1', recorded={'a1': [T]}).seeds == frozenset()
 
 
@@ -415,8 +561,11 @@ def test_a_surplus_copy_is_offered_too():
 
 
 def test_the_plan_depends_on_nothing_but_what_is_seen():
-    seen = {'recorded': {'b': [T, OTHER], 'c': [THIRD]}, 'low': {'c'},
-            'templates': [record(T), record(OTHER), deleted(THIRD)]}
+    seen = {
+        'recorded': {'b': [T, OTHER], 'c': [THIRD]},
+        'low': {'c'},
+        'templates': [record(T), record(OTHER), deleted(THIRD)],
+    }
     for node in 'n1', 'n2', 'n3', 'n4', 'glance':
         assert plan_of(node, **seen) == plan_of(node, **seen)
 
@@ -426,9 +575,16 @@ def test_a_cluster_that_follows_its_plans_comes_to_rest():
     templates = [record(T), record(OTHER, pinned=True)]
     nodes = sorted({each.node for each in CLUSTER.values()})
     for _ in range(5):
-        todo = [each for node in nodes for each in actions(
-            node, templates=templates, recorded=recorded,
-            live=ALL_LIVE | {'glance'})]
+        todo = [
+            each
+            for node in nodes
+            for each in actions(
+                node,
+                templates=templates,
+                recorded=recorded,
+                live=ALL_LIVE | {'glance'},
+            )
+        ]
         for each in todo:
             if isinstance(each, Fetch):
                 recorded.setdefault(each.location_id, set()).add(each.digest)
@@ -438,27 +594,40 @@ def test_a_cluster_that_follows_its_plans_comes_to_rest():
                 raise AssertionError(each)
         if not todo:
             break
-    assert recorded == {'s': set(), 'a1': {T, OTHER}, 'b': {T, OTHER},
-                        'c': {T, OTHER}, 'd': {OTHER}}
+    assert recorded == {
+        's': set(),
+        'a1': {T, OTHER},
+        'b': {T, OTHER},
+        'c': {T, OTHER},
+        'd': {OTHER},
+    }
 
 
 def test_a_thousand_templates_on_a_thousand_nodes_are_planned_quickly():
-    locations = {f'ssd{n}': location(f'ssd{n}', f'node{n}')
-                 for n in range(1000)}
+    locations = {
+        f'ssd{n}': location(f'ssd{n}', f'node{n}') for n in range(1000)
+    }
     layout = hash_range.HashRange(list(locations.values()), 3)
     everywhere = all_nodes.AllNodes(list(locations.values())[:1], 1)
     templates, copies = [], {}
     for n in range(1000):
         digest = f'{n:064x}'
         position = n * (objects.SPACE // 1000)
-        templates.append(objects.TemplateRecord(
-            template(digest, position=position), ('image',)))
+        templates.append(
+            objects.TemplateRecord(
+                template(digest, position=position), ('image',)
+            )
+        )
         copies[digest] = {each.id for each in layout.targets(position)}
     held = {digest for digest, ids in copies.items() if 'ssd0' in ids}
     observed = plan.Observed(
-        node='node0', templates=templates, locations=locations,
-        copies=copies, held={'ssd0': held},
-        live=frozenset(each.node for each in locations.values()))
+        node='node0',
+        templates=templates,
+        locations=locations,
+        copies=copies,
+        held={'ssd0': held},
+        live=frozenset(each.node for each in locations.values()),
+    )
     start = time.process_time()
     todo = plan.make(observed, layout, everywhere)
     assert time.process_time() - start < 3
@@ -481,15 +650,20 @@ def test_a_wish_is_no_reason_to_hold_a_template_twice():
 
 
 def test_a_wish_without_room_is_none():
-    assert actions('n4', recorded={'a1': [T]}, wished={T},
-                   has_room=lambda *_: False) == []
+    assert (
+        actions(
+            'n4', recorded={'a1': [T]}, wished={T}, has_room=lambda *_: False
+        )
+        == []
+    )
 
 
 def test_a_spare_surplus_copy_goes_at_once():
     surplus = {'a1': [T], 'b': [T], 'd': [T]}
     assert actions('n4', recorded=surplus) == []
     assert actions('n4', recorded=surplus, spare={T}) == [
-        Release(T, 'd', ('a1', 'b'))]
+        Release(T, 'd', ('a1', 'b'))
+    ]
 
 
 def test_a_spare_copy_that_is_a_target_stays():

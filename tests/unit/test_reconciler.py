@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One pass after another: real disks and catalog, a swarm that is told."""
 
 import dataclasses
@@ -10,18 +11,18 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from tests import host as hosts
-from tests.host import CLUSTER
-from tests.host import Host
-from tests.host import add
-from tests.host import remove
+from harness import host as hosts
+from harness.host import CLUSTER
+from harness.host import Host
+from harness.host import add
+from harness.host import remove
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects
-from tmpl_glance_store import plan
+from tmpl_glance_store.agent import plan
 from tmpl_glance_store.agent import reconciler
 from tmpl_glance_store.agent import transfers
 from tmpl_glance_store.catalog import contract
-from tmpl_glance_store.catalog import view
+from tmpl_glance_store.catalog import snapshot as view
 from tmpl_glance_store.swarm import progress
 
 DATA = hosts.content(300_000)
@@ -41,11 +42,12 @@ class FakeSwarm:
         self.began = threading.Event()
         self.before_end: Callable[[], object] = lambda: None
 
-    def fetch(self, template: objects.Template, pieces: bytes,
-              directory: str) -> None:
+    def fetch(
+        self, template: objects.Template, pieces: bytes, directory: str
+    ) -> None:
         """Deliver the bytes at once."""
         self.fetched.append(template.digest)
-        copy, = self.source.copies(template.digest)
+        (copy,) = self.source.copies(template.digest)
         shutil.copy(copy / 'image', pathlib.Path(directory) / 'image')
         self.began.set()
 
@@ -56,8 +58,9 @@ class FakeSwarm:
         self.before_end()
         return progress.Progress(progress.COMPLETE, 1, 1)
 
-    def seed(self, template: objects.Template, pieces: bytes,
-             directory: str) -> None:
+    def seed(
+        self, template: objects.Template, pieces: bytes, directory: str
+    ) -> None:
         """Take note of it."""
         assert (pathlib.Path(directory) / 'image').exists()
         self.seeded.add(template.digest)
@@ -80,7 +83,7 @@ class FakePeers:
     def pieces(self, template: objects.Template, urls: list[str]) -> bytes:
         """Return the piece layer."""
         assert urls
-        copy, = self._source.copies(template.digest)
+        (copy,) = self._source.copies(template.digest)
         return (copy / 'pieces').read_bytes()
 
 
@@ -106,24 +109,36 @@ class Bench:
         self.swarm = FakeSwarm(self.source)
         self.clock = Clock()
         self.transfers = transfers.Transfers(
-            catalog=self.here.catalog, swarm=self.swarm,
-            peers=FakePeers(self.source), ended=lambda: None)
+            catalog=self.here.catalog,
+            swarm=self.swarm,
+            peers=FakePeers(self.source),
+            ended=lambda: None,
+        )
         self.reconciler = reconciler.Reconciler(
-            node='n2', rebuild_delay=DELAY, limit=2, repository=self.here,
-            view=view.View(self.here.catalog), swarm=self.swarm,
+            node='n2',
+            rebuild_delay=DELAY,
+            limit=2,
+            repository=self.here,
+            view=view.View(self.here.catalog),
+            swarm=self.swarm,
             transfers=self.transfers,
             everywhere=functools.partial(
-                factory.build_policy, dataclasses.replace(
-                    self.host.options, placement='all_nodes')),
-            clock=self.clock)
+                factory.build_policy,
+                dataclasses.replace(self.host.options, placement='all_nodes'),
+            ),
+            clock=self.clock,
+        )
         self.announce('n1')
 
     def announce(self, name: str, *fetching: str) -> int:
         """Let a node live; return its lease."""
         lease = self.here.catalog.grant(600)
-        self.here.catalog.announce(objects.Node(
-            name, f'http://{name}', f'127.0.0.1:{len(name)}', '1',
-            fetching), lease)
+        self.here.catalog.announce(
+            objects.Node(
+                name, f'http://{name}', f'127.0.0.1:{len(name)}', '1', fetching
+            ),
+            lease,
+        )
         return lease
 
     def run(self) -> plan.Plan:
@@ -145,15 +160,21 @@ def bench(tmp_path: pathlib.Path) -> Bench:
     catalog_url = f'sqlite:///{tmp_path}/c.sqlite'
     nodes = []
     for name in 'n1', 'n2':
-        node = Host(tmp_path / name, 'ssd:ssd:10', 'staging:up:10',
-                    tmpl_store_node=name, tmpl_store_catalog=catalog_url)
+        node = Host(
+            tmp_path / name,
+            'ssd:ssd:10',
+            'staging:up:10',
+            tmpl_store_node=name,
+            tmpl_store_catalog=catalog_url,
+        )
         node.catalog_url = catalog_url
         nodes.append(node)
     return Bench(*nodes)
 
 
 def test_a_wanted_copy_is_fetched_recorded_and_left_alone(
-        bench: Bench) -> None:
+    bench: Bench,
+) -> None:
     image = add(bench.there, DATA)
     assert len(bench.run().actions) == 1
     assert bench.holders(image.digest) == {'n1', 'n2'}
@@ -166,23 +187,30 @@ def test_a_wanted_copy_is_fetched_recorded_and_left_alone(
 def test_a_copy_that_was_just_fetched_counts_as_proved(bench: Bench) -> None:
     image = add(bench.there, DATA)
     bench.run()
-    assert all(copy.complete and copy.verified_at
-               for copy in bench.here.catalog.copies(image.digest))
+    assert all(
+        copy.complete and copy.verified_at
+        for copy in bench.here.catalog.copies(image.digest)
+    )
     assert len(bench.here.catalog.copies(image.digest)) == 2
 
 
 def test_a_pass_without_a_change_writes_nothing(
-        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(bench.there, DATA)
     bench.run()
     bench.run()
     monkeypatch.setattr(
-        bench.here.catalog._store, 'commit',
-        lambda *_: pytest.fail('the catalog was written'))
+        bench.here.catalog._store,
+        'commit',
+        lambda *_: pytest.fail('the catalog was written'),
+    )
     bench.run()
     monkeypatch.setattr(
-        bench.here.catalog._store, 'list',
-        lambda *_: pytest.fail('the catalog was read'))
+        bench.here.catalog._store,
+        'list',
+        lambda *_: pytest.fail('the catalog was read'),
+    )
     assert bench.reconciler.run(refresh=False).actions == ()
 
 
@@ -192,8 +220,7 @@ def test_a_fetch_waits_for_a_live_holder(bench: Bench) -> None:
     image = add(bench.there, DATA)
     bench.run()
     assert bench.holders(image.digest) == {'n1'}
-    assert [each['state'] for each in bench.reconciler.status()] == [
-        'waiting']
+    assert [each['state'] for each in bench.reconciler.status()] == ['waiting']
     bench.announce('n1')
     bench.run()
     assert bench.holders(image.digest) == {'n1', 'n2'}
@@ -211,7 +238,8 @@ def test_fetches_at_a_time_are_limited(bench: Bench) -> None:
 
 
 def test_a_template_that_is_not_wanted_any_more_leaves_nothing(
-        bench: Bench) -> None:
+    bench: Bench,
+) -> None:
     bench.swarm.delivers = False
     image = add(bench.there, DATA)
     bench.run()
@@ -226,7 +254,8 @@ def test_a_template_that_is_not_wanted_any_more_leaves_nothing(
 
 
 def test_a_template_that_goes_at_the_end_of_its_fetch_does_not_come_back(
-        bench: Bench) -> None:
+    bench: Bench,
+) -> None:
     image = add(bench.there, DATA)
 
     def deleted_meanwhile() -> None:
@@ -241,15 +270,22 @@ def test_a_template_that_goes_at_the_end_of_its_fetch_does_not_come_back(
 
 
 def test_a_template_that_is_only_pinned_is_fetched_and_stays(
-        bench: Bench) -> None:
+    bench: Bench,
+) -> None:
     image = add(bench.there, DATA)
     record = bench.here.catalog.template(image.digest)
     store = bench.here.catalog._store
     key = f'/tmpl/{CLUSTER}/v1/templates/{image.digest}'
-    store.commit([], [
-        contract.Delete(f'/tmpl/{CLUSTER}/v1/images/{image.image_id}'),
-        contract.Put(key, dataclasses.replace(
-            record, images=(), pinned=True).to_json())])
+    store.commit(
+        [],
+        [
+            contract.Delete(f'/tmpl/{CLUSTER}/v1/images/{image.image_id}'),
+            contract.Put(
+                key,
+                dataclasses.replace(record, images=(), pinned=True).to_json(),
+            ),
+        ],
+    )
     bench.run()
     assert bench.holders(image.digest) == {'n1', 'n2'}
     assert bench.run().actions == ()
@@ -264,16 +300,17 @@ def test_what_others_fetch_is_seeded_and_nothing_else(bench: Bench) -> None:
     bench.run()
     assert bench.swarm.seeded == {image.digest}
     assert ('127.0.0.1', 2) in bench.swarm.peers[image.digest]
-    assert {each['digest']: each['state']
-            for each in bench.reconciler.status()} == {
-        image.digest: 'seeding', other.digest: 'complete'}
+    assert {
+        each['digest']: each['state'] for each in bench.reconciler.status()
+    } == {image.digest: 'seeding', other.digest: 'complete'}
     bench.here.catalog.revoke(lease)
     bench.run()
     assert bench.swarm.seeded == set()
 
 
 def test_a_disk_that_is_gone_is_not_forgotten_and_takes_nothing(
-        bench: Bench) -> None:
+    bench: Bench,
+) -> None:
     image = add(bench.there, DATA)
     bench.run()
     disk, _ = bench.host.paths
@@ -295,14 +332,20 @@ def test_a_disk_that_is_gone_is_not_forgotten_and_takes_nothing(
 
 
 def test_two_fetches_for_the_room_of_one_do_not_hinder_each_other(
-        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     room = len(DATA) + 1000
-    disk = next(each for each in bench.here.store.locations
-                if each.record.tier == objects.SSD)
+    disk = next(
+        each
+        for each in bench.here.store.locations
+        if each.record.tier == objects.SSD
+    )
 
     def has_room(size: int) -> bool:
-        used = sum(file.stat().st_blocks * 512
-                   for file in bench.host.paths[0].rglob('image'))
+        used = sum(
+            file.stat().st_blocks * 512
+            for file in bench.host.paths[0].rglob('image')
+        )
         return used + size <= room
 
     monkeypatch.setattr(disk, 'has_room', has_room)
@@ -316,16 +359,23 @@ def test_two_fetches_for_the_room_of_one_do_not_hinder_each_other(
 
 
 def test_a_fetch_that_has_begun_keeps_its_room(
-        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    contents = sorted((DATA[number:] for number in range(2)),
-                      key=hosts.digest_of, reverse=True)
-    disk = next(each for each in bench.here.store.locations
-                if each.record.tier == objects.SSD)
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = sorted(
+        (DATA[number:] for number in range(2)),
+        key=hosts.digest_of,
+        reverse=True,
+    )
+    disk = next(
+        each
+        for each in bench.here.store.locations
+        if each.record.tier == objects.SSD
+    )
     # Of what is there already, half has arrived.
-    monkeypatch.setattr(disk, 'has_room',
-                        lambda size: size <= 0.6 * len(DATA))
-    monkeypatch.setattr(reconciler, '_bytes_on_disk',
-                        lambda path: len(DATA) // 2)
+    monkeypatch.setattr(disk, 'has_room', lambda size: size <= 0.6 * len(DATA))
+    monkeypatch.setattr(
+        reconciler, '_bytes_on_disk', lambda path: len(DATA) // 2
+    )
     bench.swarm.delivers = False
     first = add(bench.there, contents[0])
     disk.paths.fetch(first.digest)
@@ -339,14 +389,18 @@ def test_a_fetch_that_has_begun_keeps_its_room(
 
 
 def test_time_alone_makes_a_node_gone(bench: Bench) -> None:
-    lost = Host(bench.host.root.parent / 'n3', 'ssd:ssd:1000000',
-                tmpl_store_node='n3',
-                tmpl_store_catalog=bench.host.catalog_url)
+    lost = Host(
+        bench.host.root.parent / 'n3',
+        'ssd:ssd:1000000',
+        tmpl_store_node='n3',
+        tmpl_store_catalog=bench.host.catalog_url,
+    )
     lost.repository()
     for each in bench.here, bench.there:
         each._options = dataclasses.replace(each._options, copies=1)
     bench.here._make_policy = functools.partial(
-        factory.build_policy, bench.here._options)
+        factory.build_policy, bench.here._options
+    )
     add(bench.there, DATA)
     assert bench.run().actions == ()
     later = bench.reconciler.next_change()

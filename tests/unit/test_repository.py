@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The repository: disk and catalog in step, whoever meets whom, and when."""
 
 import contextlib
@@ -14,13 +15,13 @@ from typing import Any
 import pytest
 import xxhash
 
-from tests import host as hosts
+from harness import host as hosts
+from harness.host import Host
+from harness.host import add
+from harness.host import read
+from harness.host import remove
+from harness.host import spread
 from tests.conftest import Forbid
-from tests.host import Host
-from tests.host import add
-from tests.host import read
-from tests.host import remove
-from tests.host import spread
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
 from tmpl_glance_store import fsutil
@@ -44,6 +45,7 @@ def once(step: str, act: Callable[[], object]) -> Callable[[str], None]:
         if left == [name]:
             left.clear()
             act()
+
     return on_step
 
 
@@ -65,7 +67,7 @@ class Meanwhile:
     def result(self) -> Any:
         """Wait for the end; return what came of it."""
         self._thread.join(30)
-        outcome, = self._outcome
+        (outcome,) = self._outcome
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -79,8 +81,10 @@ class Meanwhile:
 
 def fail(error: Exception) -> Callable[..., None]:
     """Return a function that raises *error* whatever it is called with."""
+
     def act(*_: object, **__: object) -> None:
         raise error
+
     return act
 
 
@@ -94,8 +98,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 # Upload
 
 
-def test_an_image_comes_back(host: Host, repo: repository.Repository
-                             ) -> None:
+def test_an_image_comes_back(host: Host, repo: repository.Repository) -> None:
     image = add(repo, DATA)
     assert read(repo, image) == DATA
     assert repo.size(*hosts.parts(image)) == len(DATA)
@@ -103,20 +106,24 @@ def test_an_image_comes_back(host: Host, repo: repository.Repository
 
 
 def test_the_result_says_what_the_disk_and_the_catalog_say(
-        host: Host, repo: repository.Repository) -> None:
+    host: Host, repo: repository.Repository
+) -> None:
     added = repo.add('image-1', [DATA], len(DATA), 'sha384')
-    copy, = host.copies(added.template.digest)
-    assert objects.Template.from_json(
-        (copy / 'template.json').read_bytes()) == added.template
+    (copy,) = host.copies(added.template.digest)
+    assert (
+        objects.Template.from_json((copy / 'template.json').read_bytes())
+        == added.template
+    )
     assert repo.catalog.image('image-1') == added.image
     record = repo.catalog.template(added.template.digest)
     assert record == objects.TemplateRecord(added.template, ('image-1',))
-    recorded, = repo.catalog.copies(added.template.digest)
+    (recorded,) = repo.catalog.copies(added.template.digest)
     assert recorded.complete
 
 
-def test_every_image_has_a_token_of_its_own(repo: repository.Repository
-                                            ) -> None:
+def test_every_image_has_a_token_of_its_own(
+    repo: repository.Repository,
+) -> None:
     tokens = {add(repo, DATA).token for _ in range(3)}
     assert len(tokens) == 3
     assert all(objects.TOKEN.fullmatch(token) for token in tokens)
@@ -133,54 +140,59 @@ def test_the_steps_are_announced_in_order(tmp_path: pathlib.Path) -> None:
     assert tuple(steps) == repository.REMOVE_STEPS
 
 
-def test_each_copy_lies_where_the_hash_ranges_say(host: Host,
-                                                  repo: repository.Repository
-                                                  ) -> None:
+def test_each_copy_lies_where_the_hash_ranges_say(
+    host: Host, repo: repository.Repository
+) -> None:
     images = spread(host, lambda data: add(repo, data))
     policy = hash_range.HashRange(repo.catalog.locations(), 1)
     for data, image in images.items():
-        owner, = policy.targets(xxhash.xxh3_64_intdigest(data))
-        copy, = host.copies(image.digest)
+        (owner,) = policy.targets(xxhash.xxh3_64_intdigest(data))
+        (copy,) = host.copies(image.digest)
         assert copy.is_relative_to(owner.path)
 
 
 def test_a_full_target_is_passed_over(
-        host: Host, repo: repository.Repository,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    host: Host, repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = add(repo, DATA)
-    copy, = host.copies()
+    (copy,) = host.copies()
     full = str(copy.parents[2])
     remove(repo, first)
     monkeypatch.setattr(
-        fsutil, 'free_bytes',
-        lambda path: (-1 if path == full else 1 << 40, 1 << 40))
+        fsutil,
+        'free_bytes',
+        lambda path: (-1 if path == full else 1 << 40, 1 << 40),
+    )
     assert read(repo, add(repo, DATA)) == DATA
-    copy, = host.copies()
+    (copy,) = host.copies()
     assert not copy.is_relative_to(full)
 
 
 def test_no_room_at_any_target_is_told(
-        tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host = Host(tmp_path, 'staging:s:1', 'ssd:a:1')
     repo = host.repository()
     monkeypatch.setattr(
-        fsutil, 'free_bytes',
-        lambda path: (1 << 40 if path.endswith('s') else -1, 1 << 40))
+        fsutil,
+        'free_bytes',
+        lambda path: (1 << 40 if path.endswith('s') else -1, 1 << 40),
+    )
     with pytest.raises(exceptions.NoSpace):
         add(repo, DATA)
     assert host.is_clean()
 
 
-def test_a_placement_that_finds_no_location_is_told(tmp_path: pathlib.Path
-                                                    ) -> None:
+def test_a_placement_that_finds_no_location_is_told(
+    tmp_path: pathlib.Path,
+) -> None:
     host = Host(tmp_path, 'hdd:a:1', tmpl_store_placement='hash_range')
     with pytest.raises(exceptions.WriteDenied, match='tmpl_store_placement'):
         add(host.repository(), DATA)
     assert host.is_clean()
 
 
-def test_a_location_added_later_gets_its_share(tmp_path: pathlib.Path
-                                               ) -> None:
+def test_a_location_added_later_gets_its_share(tmp_path: pathlib.Path) -> None:
     Host(tmp_path, 'ssd:a:1').repository()
     host = Host(tmp_path, 'ssd:a:1', 'ssd:b:1')
     repo = host.repository()
@@ -188,10 +200,13 @@ def test_a_location_added_later_gets_its_share(tmp_path: pathlib.Path
     assert host.disagreements() == []
 
 
-@pytest.mark.parametrize('image_id', [
-    '', '..', '../etc', 'a/b', 'a b', 'é', 'a' * 65, 'a\n', '-a', '%2e'])
+@pytest.mark.parametrize(
+    'image_id',
+    ['', '..', '../etc', 'a/b', 'a b', 'é', 'a' * 65, 'a\n', '-a', '%2e'],
+)
 def test_an_image_id_that_no_url_could_hold_is_refused(
-        host: Host, repo: repository.Repository, image_id: str) -> None:
+    host: Host, repo: repository.Repository, image_id: str
+) -> None:
     with pytest.raises(exceptions.Invalid):
         repo.add(image_id, fail_if_read(), 0, 'sha256')
     assert host.is_clean()
@@ -203,9 +218,9 @@ def fail_if_read() -> Iterator[bytes]:
     yield b''
 
 
-def test_two_spellings_of_an_id_are_one_image(host: Host,
-                                              repo: repository.Repository
-                                              ) -> None:
+def test_two_spellings_of_an_id_are_one_image(
+    host: Host, repo: repository.Repository
+) -> None:
     image = add(repo, DATA, 'ABCDEF-1')
     with pytest.raises(exceptions.Duplicate):
         repo.add('abcdef-1', fail_if_read(), 0, 'sha256')
@@ -216,7 +231,8 @@ def test_two_spellings_of_an_id_are_one_image(host: Host,
 
 
 def test_of_two_uploads_of_one_image_the_first_to_end_wins(
-        host: Host, repo: repository.Repository) -> None:
+    host: Host, repo: repository.Repository
+) -> None:
     def slow() -> Iterator[bytes]:
         yield DATA[:1000]
         add(repo, OTHER, 'image-1')
@@ -233,9 +249,10 @@ def test_of_two_uploads_of_one_image_the_first_to_end_wins(
 
 
 def test_the_same_content_is_stored_once_and_goes_with_the_last_image(
-        host: Host, repo: repository.Repository) -> None:
+    host: Host, repo: repository.Repository
+) -> None:
     images = [add(repo, DATA) for _ in range(3)]
-    copy, = host.copies()
+    (copy,) = host.copies()
     before = (copy / 'image').stat()
     for image in images[:-1]:
         remove(repo, image)
@@ -248,8 +265,7 @@ def test_the_same_content_is_stored_once_and_goes_with_the_last_image(
     assert host.is_clean()
 
 
-def test_the_same_content_needs_no_second_seal(tmp_path: pathlib.Path
-                                               ) -> None:
+def test_the_same_content_needs_no_second_seal(tmp_path: pathlib.Path) -> None:
     steps: list[str] = []
     repo = Host(tmp_path, 'ssd:a:1').repository(steps.append)
     add(repo, DATA)
@@ -259,41 +275,50 @@ def test_the_same_content_needs_no_second_seal(tmp_path: pathlib.Path
 
 
 def test_an_uploader_gets_the_checksums_of_what_it_uploaded(
-        repo: repository.Repository) -> None:
+    repo: repository.Repository,
+) -> None:
     first = repo.add('image-1', [DATA], 0, 'sha512').template
     second = repo.add('image-2', [DATA], 0, 'sha256').template
     assert second.digest == first.digest
     assert (second.hashing_algo, len(second.multihash)) == ('sha256', 64)
 
 
-@pytest.mark.parametrize('act', [
-    lambda copy: os.truncate(copy / 'image', 10),
-    lambda copy: (copy / 'image').unlink(),
-    lambda copy: (copy / 'template.json').unlink()])
+@pytest.mark.parametrize(
+    'act',
+    [
+        lambda copy: os.truncate(copy / 'image', 10),
+        lambda copy: (copy / 'image').unlink(),
+        lambda copy: (copy / 'template.json').unlink(),
+    ],
+)
 def test_a_corrupt_copy_is_quarantined_and_replaced(
-        host: Host, repo: repository.Repository,
-        act: Callable[[pathlib.Path], None]) -> None:
+    host: Host,
+    repo: repository.Repository,
+    act: Callable[[pathlib.Path], None],
+) -> None:
     first = add(repo, DATA)
-    copy, = host.copies()
+    (copy,) = host.copies()
     act(copy)
     second = add(repo, DATA)
     assert read(repo, first) == read(repo, second) == DATA
     assert [path.name.split('.')[0] for path in host.quarantined()] == [
-        first.digest]
+        first.digest
+    ]
     assert host.disagreements() == []
 
 
 def test_the_quarantined_copy_of_an_old_layout_is_not_recorded_any_more(
-        tmp_path: pathlib.Path) -> None:
+    tmp_path: pathlib.Path,
+) -> None:
     add(Host(tmp_path, 'ssd:a:1').repository(), DATA)
     # Its range goes to another location, by its weight.
     host = Host(tmp_path, 'ssd:a:1', 'ssd:b:999999')
     repo = host.repository()
-    copy, = host.copies()
+    (copy,) = host.copies()
     assert copy.is_relative_to(host.paths[0])
     os.truncate(copy / 'image', 10)
     add(repo, DATA)
-    copy, = host.copies()
+    (copy,) = host.copies()
     assert copy.is_relative_to(host.paths[1])
     assert host.disagreements() == []
 
@@ -304,11 +329,11 @@ def test_the_quarantined_copy_of_an_old_layout_is_not_recorded_any_more(
 
 @pytest.mark.parametrize('step', repository.ADD_STEPS)
 def test_another_upload_of_the_content_may_come_at_any_step(
-        host: Host, step: str) -> None:
+    host: Host, step: str
+) -> None:
     other = host.repository()
     coming = Meanwhile(lambda: add(other, DATA))
-    images = [add(host.repository(once(step, coming)), DATA),
-              coming.result()]
+    images = [add(host.repository(once(step, coming)), DATA), coming.result()]
     assert [read(other, image) for image in images] == [DATA, DATA]
     assert len(host.copies()) == 1
     assert host.disagreements() == []
@@ -316,7 +341,8 @@ def test_another_upload_of_the_content_may_come_at_any_step(
 
 @pytest.mark.parametrize('step', ['staged', 'hashed', 'bound'])
 def test_the_only_other_image_may_go_at_any_step_of_an_upload(
-        host: Host, step: str) -> None:
+    host: Host, step: str
+) -> None:
     other = host.repository()
     gone = add(other, DATA)
     going = Meanwhile(lambda: remove(other, gone))
@@ -329,7 +355,8 @@ def test_the_only_other_image_may_go_at_any_step_of_an_upload(
 
 @pytest.mark.parametrize('step', repository.REMOVE_STEPS)
 def test_an_upload_of_the_content_may_come_at_any_step_of_a_removal(
-        host: Host, step: str) -> None:
+    host: Host, step: str
+) -> None:
     other = host.repository()
     coming = Meanwhile(lambda: add(other, DATA))
     repo = host.repository(once(step, coming))
@@ -341,7 +368,8 @@ def test_an_upload_of_the_content_may_come_at_any_step_of_a_removal(
 
 @pytest.mark.parametrize('step', repository.REMOVE_STEPS)
 def test_nothing_stays_locked_after_a_removal_that_met_an_upload(
-        host: Host, impatient: None, step: str) -> None:
+    host: Host, impatient: None, step: str
+) -> None:
     other = host.repository()
     coming = Meanwhile(lambda: add(other, DATA))
     repo = host.repository(once(step, coming))
@@ -351,8 +379,9 @@ def test_nothing_stays_locked_after_a_removal_that_met_an_upload(
     assert host.is_clean()
 
 
-@pytest.mark.parametrize('step', [*repository.ADD_STEPS,
-                                  *repository.REMOVE_STEPS])
+@pytest.mark.parametrize(
+    'step', [*repository.ADD_STEPS, *repository.REMOVE_STEPS]
+)
 def test_another_process_may_start_at_any_step(host: Host, step: str) -> None:
     starting = Meanwhile(host.repository)
     repo = host.repository(once(step, starting))
@@ -365,17 +394,20 @@ def test_another_process_may_start_at_any_step(host: Host, step: str) -> None:
 
 
 def test_a_reader_that_found_the_image_reads_it_to_the_end(
-        host: Host, repo: repository.Repository) -> None:
+    host: Host, repo: repository.Repository
+) -> None:
     image = add(repo, DATA)
-    with contextlib.closing(repo.read(*hosts.parts(image), 0, None, 1000)
-                            ) as chunks:
+    with contextlib.closing(
+        repo.read(*hosts.parts(image), 0, None, 1000)
+    ) as chunks:
         remove(repo, image)
         assert b''.join(chunks) == DATA
     assert host.is_clean()
 
 
 def test_uploads_and_removals_of_one_content_race_without_harm(
-        host: Host) -> None:
+    host: Host,
+) -> None:
     repo = host.repository()
     problems: list[str] = []
     start = threading.Barrier(4)
@@ -405,7 +437,8 @@ def test_uploads_and_removals_of_one_content_race_without_harm(
 
 @pytest.mark.parametrize('step', repository.ADD_STEPS[:-2])
 def test_an_upload_that_fails_at_any_step_leaves_nothing(
-        host: Host, step: str) -> None:
+    host: Host, step: str
+) -> None:
     repo = host.repository(once(step, fail(KeyboardInterrupt())))
     with pytest.raises(KeyboardInterrupt):
         add(repo, DATA, 'image-1')
@@ -415,11 +448,15 @@ def test_an_upload_that_fails_at_any_step_leaves_nothing(
     assert host.disagreements() == []
 
 
-@pytest.mark.parametrize('error', [
-    exceptions.Unavailable('unreachable'), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    'error', [exceptions.Unavailable('unreachable'), KeyboardInterrupt()]
+)
 def test_a_copy_that_cannot_be_bound_goes(
-        host: Host, repo: repository.Repository, error: Exception,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    host: Host,
+    repo: repository.Repository,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(repo.catalog, 'bind', fail(error))
     with pytest.raises(type(error)):
         add(repo, DATA)
@@ -427,8 +464,8 @@ def test_a_copy_that_cannot_be_bound_goes(
 
 
 def test_a_binding_whose_answer_is_lost_is_undone(
-        host: Host, repo: repository.Repository,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    host: Host, repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bind = repo.catalog.bind
 
     def bind_and_fail(*args: object) -> None:
@@ -444,8 +481,8 @@ def test_a_binding_whose_answer_is_lost_is_undone(
 
 
 def test_a_lost_answer_does_not_unbind_the_image_of_another(
-        host: Host, repo: repository.Repository,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    host: Host, repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = host.repository()
     first = add(other, OTHER, 'image-1')
     # The check at the start of the upload was too early to see it.
@@ -459,10 +496,12 @@ def test_a_lost_answer_does_not_unbind_the_image_of_another(
 
 @pytest.mark.parametrize('call', ['image', 'locations', 'intend'])
 def test_an_upload_without_a_catalog_leaves_nothing(
-        host: Host, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    host: Host, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
     repo = host.repository()
-    monkeypatch.setattr(repo.catalog, call,
-                        fail(exceptions.Unavailable('unreachable')))
+    monkeypatch.setattr(
+        repo.catalog, call, fail(exceptions.Unavailable('unreachable'))
+    )
     with pytest.raises(exceptions.Unavailable):
         add(repo, DATA)
     monkeypatch.undo()
@@ -470,9 +509,10 @@ def test_an_upload_without_a_catalog_leaves_nothing(
 
 
 def test_a_removal_that_is_denied_changes_nothing(
-        host: Host, repo: repository.Repository, forbid: Forbid) -> None:
+    host: Host, repo: repository.Repository, forbid: Forbid
+) -> None:
     image = add(repo, DATA)
-    copy, = host.copies()
+    (copy,) = host.copies()
     forbid(copy.parents[2] / 'incoming')
     with pytest.raises(exceptions.WriteDenied):
         remove(repo, image)
@@ -482,9 +522,10 @@ def test_a_removal_that_is_denied_changes_nothing(
 
 
 def test_a_removal_that_the_shelf_denies_changes_nothing(
-        host: Host, repo: repository.Repository, forbid: Forbid) -> None:
+    host: Host, repo: repository.Repository, forbid: Forbid
+) -> None:
     image = add(repo, DATA)
-    copy, = host.copies()
+    (copy,) = host.copies()
     forbid(copy.parent)
     with pytest.raises(exceptions.WriteDenied):
         remove(repo, image)
@@ -493,19 +534,22 @@ def test_a_removal_that_the_shelf_denies_changes_nothing(
     assert host.disagreements() == []
 
 
-def test_a_removal_needs_no_room(host: Host, repo: repository.Repository,
-                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removal_needs_no_room(
+    host: Host, repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = add(repo, DATA)
-    monkeypatch.setattr(local.LocalLocation, 'probe',
-                        fail(exceptions.NoSpace('full')))
+    monkeypatch.setattr(
+        local.LocalLocation, 'probe', fail(exceptions.NoSpace('full'))
+    )
     remove(repo, image)
     assert host.is_clean()
 
 
 def test_a_removal_is_remembered_while_the_disk_is_away(
-        host: Host, repo: repository.Repository) -> None:
+    host: Host, repo: repository.Repository
+) -> None:
     image = add(repo, DATA)
-    copy, = host.copies()
+    (copy,) = host.copies()
     disk = copy.parents[2]
     disk.rename(host.root / 'away')
     disk.mkdir()
@@ -520,16 +564,21 @@ def test_a_removal_is_remembered_while_the_disk_is_away(
     assert host.is_clean()
 
 
-@pytest.mark.parametrize('wrong', [
-    {'image_id': 'another'}, {'token': '0' * 32}, {'digest': '0' * 64}])
+@pytest.mark.parametrize(
+    'wrong',
+    [{'image_id': 'another'}, {'token': '0' * 32}, {'digest': '0' * 64}],
+)
 def test_who_does_not_know_the_binding_learns_and_changes_nothing(
-        host: Host, repo: repository.Repository, wrong: dict[str, str]
-        ) -> None:
+    host: Host, repo: repository.Repository, wrong: dict[str, str]
+) -> None:
     image = add(repo, DATA)
     guess = dataclasses.replace(image, **wrong)
     messages = set()
-    for call in (lambda: read(repo, guess), lambda: remove(repo, guess),
-                 lambda: repo.size(*hosts.parts(guess))):
+    for call in (
+        lambda: read(repo, guess),
+        lambda: remove(repo, guess),
+        lambda: repo.size(*hosts.parts(guess)),
+    ):
         with pytest.raises(exceptions.NotFound) as caught:
             call()
         messages.add(str(caught.value))
@@ -538,7 +587,8 @@ def test_who_does_not_know_the_binding_learns_and_changes_nothing(
 
 
 def test_a_template_that_the_catalog_lost_is_not_called_absent(
-        host: Host, repo: repository.Repository) -> None:
+    host: Host, repo: repository.Repository
+) -> None:
     image = add(repo, DATA)
     forget(host, f'templates/{image.digest}')
     assert repo.size(*hosts.parts(image)) == len(DATA), 'a copy is here'
@@ -552,8 +602,10 @@ def test_a_template_that_the_catalog_lost_is_not_called_absent(
 
 def test_a_start_with_nothing_to_do_changes_nothing(host: Host) -> None:
     image = add(host.repository(), DATA)
-    before = {kind: host.records(kind) for kind in (
-        'images', 'templates', 'locations')}
+    before = {
+        kind: host.records(kind)
+        for kind in ('images', 'templates', 'locations')
+    }
     repo = host.repository()
     assert read(repo, image) == DATA
     assert {kind: host.records(kind) for kind in before} == before
@@ -572,33 +624,35 @@ def test_copies_that_the_catalog_lost_are_adopted(host: Host) -> None:
     with pytest.raises(exceptions.NotFound):
         read(repo, image)
     # The content is known again: the next upload of it stores nothing.
-    copy, = host.copies()
+    (copy,) = host.copies()
     before = copy.stat()
     assert read(repo, add(repo, DATA)) == DATA
     assert os.path.samestat(copy.stat(), before)
 
 
 @pytest.mark.parametrize('kind', ['templates', 'copies'])
-def test_a_record_that_the_catalog_lost_is_made_anew(host: Host, kind: str
-                                                     ) -> None:
+def test_a_record_that_the_catalog_lost_is_made_anew(
+    host: Host, kind: str
+) -> None:
     image = add(host.repository(), DATA)
-    key, = host.records(kind)
+    (key,) = host.records(kind)
     forget(host, f'{kind}/{key}')
     repo = host.repository()
     assert read(repo, image) == DATA
     assert [*host.records('templates')] == [image.digest]
-    copy, = host.records('copies').values()
+    (copy,) = host.records('copies').values()
     assert copy['complete']
 
 
 def test_a_record_of_a_copy_that_is_gone_is_dropped(host: Host) -> None:
     repo = host.repository()
     image, kept = add(repo, DATA), add(repo, OTHER)
-    copy, = host.copies(image.digest)
+    (copy,) = host.copies(image.digest)
     copy.rename(host.root / 'gone')
     repo = host.repository()
     assert [key.split('/')[0] for key in host.records('copies')] == [
-        kept.digest]
+        kept.digest
+    ]
     # The image is still known: this is a loss, not a removal.
     with pytest.raises(exceptions.Unavailable):
         read(repo, image)
@@ -610,7 +664,8 @@ def test_a_record_of_a_copy_that_is_gone_is_dropped(host: Host) -> None:
 
 @pytest.mark.parametrize('step', repository.ADD_STEPS)
 def test_a_crash_at_any_step_of_an_upload_is_cleaned_up(
-        host: Host, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    host: Host, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = add(host.repository(), OTHER)
     crash(host, monkeypatch, step, lambda repo: add(repo, DATA, 'image-1'))
     repo = host.repository()
@@ -625,7 +680,8 @@ def test_a_crash_at_any_step_of_an_upload_is_cleaned_up(
 
 @pytest.mark.parametrize('step', repository.REMOVE_STEPS)
 def test_a_crash_at_any_step_of_a_removal_is_made_good(
-        host: Host, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    host: Host, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = add(host.repository(), DATA)
     crash(host, monkeypatch, step, lambda repo: remove(repo, image))
     host.repository()
@@ -634,7 +690,8 @@ def test_a_crash_at_any_step_of_a_removal_is_made_good(
 
 @pytest.mark.parametrize('step', repository.REMOVE_STEPS)
 def test_a_crash_in_a_removal_does_not_hurt_the_next_upload(
-        host: Host, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    host: Host, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = add(host.repository(), DATA)
     survivor = host.repository()
     crash(host, monkeypatch, step, lambda repo: remove(repo, image))
@@ -647,18 +704,24 @@ class Crash(BaseException):
     """The end of the process."""
 
 
-def crash(host: Host, monkeypatch: pytest.MonkeyPatch, step: str,
-          act: Callable[[repository.Repository], object]) -> None:
+def crash(
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    act: Callable[[repository.Repository], object],
+) -> None:
     """Let *act* come as far as *step*, with no cleaning up afterwards.
 
     tests/functional/test_crash.py does the same with a real SIGKILL.
     """
     with monkeypatch.context() as patch:
+
         def stop() -> None:
             patch.setattr(staging, 'erase', lambda path: None)
             patch.setattr(recovery.Recovery, 'decide', fail(Crash()))
             patch.setattr(catalog.Catalog, 'unbind', fail(Crash()))
             raise Crash
+
         with pytest.raises(Crash):
             act(host.repository(once(step, stop)))
 
@@ -666,8 +729,9 @@ def crash(host: Host, monkeypatch: pytest.MonkeyPatch, step: str,
 def forget(host: Host, key: str) -> None:
     """Let the catalog lose an entry."""
     store = factory.build_catalog_store(host.catalog_url)
-    assert store.commit([], [
-        catalog.contract.Delete(f'/tmpl/{hosts.CLUSTER}/v1/{key}')])
+    assert store.commit(
+        [], [catalog.contract.Delete(f'/tmpl/{hosts.CLUSTER}/v1/{key}')]
+    )
 
 
 def test_an_intent_without_a_copy_is_dropped(host: Host) -> None:
@@ -681,7 +745,7 @@ def test_an_intent_without_a_copy_is_dropped(host: Host) -> None:
 def test_an_intended_copy_is_not_adopted(host: Host) -> None:
     repo = host.repository()
     image = add(repo, DATA)
-    (key, copy), = host.records('copies').items()
+    ((key, copy),) = host.records('copies').items()
     forget(host, f'images/{image.image_id}')
     forget(host, f'templates/{image.digest}')
     forget(host, f'copies/{key}')
@@ -693,7 +757,7 @@ def test_an_intended_copy_is_not_adopted(host: Host) -> None:
 def test_the_intent_of_another_does_not_hurt_a_bound_copy(host: Host) -> None:
     repo = host.repository()
     image = add(repo, DATA)
-    (_, copy), = host.records('copies').items()
+    ((_, copy),) = host.records('copies').items()
     repo.catalog.intend(image.digest, copy['location_id'])
     assert read(host.repository(), image) == DATA
     assert host.disagreements() == []
@@ -702,7 +766,7 @@ def test_the_intent_of_another_does_not_hurt_a_bound_copy(host: Host) -> None:
 def test_entries_that_are_no_copies_are_quarantined(host: Host) -> None:
     repo = host.repository()
     image = add(repo, DATA)
-    copy, = host.copies()
+    (copy,) = host.copies()
     # A copy under another name, and a directory that never was one.
     misnamed = copy.parent / ('f' * 64)
     misnamed.mkdir()
@@ -712,32 +776,37 @@ def test_entries_that_are_no_copies_are_quarantined(host: Host) -> None:
     (copy.parent / 'a-file').touch()
     repo = host.repository()
     assert sorted(path.name.split('.')[0] for path in host.quarantined()) == [
-        'else', 'f' * 64]
+        'else',
+        'f' * 64,
+    ]
     assert read(repo, image) == DATA
     assert [path for path in host.copies() if path.is_dir()] == [copy]
 
 
 def test_a_damaged_copy_is_quarantined_and_its_record_dropped(
-        host: Host) -> None:
+    host: Host,
+) -> None:
     repo = host.repository()
     image, kept = add(repo, DATA), add(repo, OTHER)
-    copy, = host.copies(image.digest)
+    (copy,) = host.copies(image.digest)
     (copy / 'template.json').unlink()
     (copy / 'template.json').write_text('{}')
     repo = host.repository()
     assert len(host.quarantined()) == 1
     assert [key.split('/')[0] for key in host.records('copies')] == [
-        kept.digest]
+        kept.digest
+    ]
     with pytest.raises(exceptions.Unavailable):
         read(repo, image)
     assert read(repo, kept) == OTHER
 
 
-def test_a_start_does_not_touch_what_another_process_works_on(host: Host
-                                                              ) -> None:
+def test_a_start_does_not_touch_what_another_process_works_on(
+    host: Host,
+) -> None:
     repo = host.repository()
     template = add(repo, DATA)
-    copy, = host.copies()
+    (copy,) = host.copies()
     with fsutil.lock_directory(str(copy)) as _:  # type: ignore[union-attr]
         (copy / 'template.json').rename(copy / 'elsewhere')
         host.repository()
@@ -746,10 +815,12 @@ def test_a_start_does_not_touch_what_another_process_works_on(host: Host
     assert read(repo, template) == DATA
 
 
-@pytest.mark.parametrize('call', ['put_location', 'copies_in', 'adopt',
-                                  'template'])
+@pytest.mark.parametrize(
+    'call', ['put_location', 'copies_in', 'adopt', 'template']
+)
 def test_a_start_that_the_catalog_broke_off_is_made_good(
-        host: Host, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    host: Host, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
     image = add(host.repository(), DATA)
     debris = [path / 'incoming' / 'debris' for path in host.paths]
     for path in debris:
@@ -758,8 +829,9 @@ def test_a_start_that_the_catalog_broke_off_is_made_good(
         for key in host.records(kind):
             forget(host, f'{kind}/{key}')
     repo = factory.build_repository(host.options)
-    monkeypatch.setattr(repo.catalog, call,
-                        fail(exceptions.Unavailable('unreachable')))
+    monkeypatch.setattr(
+        repo.catalog, call, fail(exceptions.Unavailable('unreachable'))
+    )
     with contextlib.suppress(exceptions.Unavailable):
         repo.open()
     monkeypatch.undo()
@@ -770,7 +842,8 @@ def test_a_start_that_the_catalog_broke_off_is_made_good(
 
 
 def test_one_disk_that_turned_read_only_does_not_stop_the_others(
-        host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repo = host.repository()
     images = spread(host, lambda data: add(repo, data))
     bad, *good = host.paths
@@ -794,10 +867,10 @@ def test_one_disk_that_turned_read_only_does_not_stop_the_others(
 
 
 def test_one_copy_that_cannot_be_read_does_not_stop_the_others(
-        host: Host, repo: repository.Repository,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    host: Host, repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bad, good = add(repo, DATA), add(repo, OTHER)
-    copy, = host.copies(bad.digest)
+    (copy,) = host.copies(bad.digest)
     opened = open
 
     def bad_sector(path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -817,18 +890,22 @@ def test_one_copy_that_cannot_be_read_does_not_stop_the_others(
 def test_a_replaced_disk_gives_its_copies_up(host: Host) -> None:
     repo = host.repository()
     images = spread(host, lambda data: add(repo, data))
-    gone = [path.name for path in host.copies()
-            if path.is_relative_to(host.paths[0])]
+    gone = [
+        path.name
+        for path in host.copies()
+        if path.is_relative_to(host.paths[0])
+    ]
     old = json.loads((host.paths[0] / 'location.json').read_bytes())['id']
     host.paths[0].rename(host.root / 'broken')
     host.paths[0].mkdir()
     (host.paths[0] / 'replaced').touch()
     repo = host.repository()
     assert host.records('locations')[old]['state'] == objects.LOST
-    assert sorted(location['path'] for location
-                  in host.records('locations').values()
-                  if location['state'] == objects.ACTIVE) == [
-        str(path) for path in host.paths]
+    assert sorted(
+        location['path']
+        for location in host.records('locations').values()
+        if location['state'] == objects.ACTIVE
+    ) == [str(path) for path in host.paths]
     assert not [key for key in host.records('copies') if key.endswith(old)]
     for data, image in images.items():
         if image.digest in gone:
@@ -842,7 +919,8 @@ def test_a_replaced_disk_gives_its_copies_up(host: Host) -> None:
 
 
 def test_a_disk_that_comes_back_after_it_was_replaced_counts_again(
-        host: Host) -> None:
+    host: Host,
+) -> None:
     repo = host.repository()
     images = spread(host, lambda data: add(repo, data))
     host.paths[0].rename(host.root / 'pulled')
@@ -853,17 +931,21 @@ def test_a_disk_that_comes_back_after_it_was_replaced_counts_again(
     (host.root / 'pulled').rename(host.paths[0])
     repo = host.repository()
     assert {data: read(repo, image) for data, image in images.items()} == {
-        data: data for data in images}
-    states = {key: each['state']
-              for key, each in host.records('locations').items()}
+        data: data for data in images
+    }
+    states = {
+        key: each['state'] for key, each in host.records('locations').items()
+    }
     back = json.loads((host.paths[0] / 'location.json').read_bytes())['id']
-    spare = json.loads(
-        (host.root / 'spare' / 'location.json').read_bytes())['id']
+    spare = json.loads((host.root / 'spare' / 'location.json').read_bytes())[
+        'id'
+    ]
     assert (states[back], states[spare]) == (objects.ACTIVE, objects.LOST)
 
 
 def test_no_location_that_can_be_written_is_told_with_all_reasons(
-        host: Host, forbid: Forbid) -> None:
+    host: Host, forbid: Forbid
+) -> None:
     host.paths[0].write_text('in the way')
     repo = host.repository()
     repo.require_writable()
@@ -875,42 +957,53 @@ def test_no_location_that_can_be_written_is_told_with_all_reasons(
 
 
 def test_a_full_disk_is_no_reason_not_to_start(
-        repo: repository.Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local.LocalLocation, 'probe',
-                        fail(exceptions.NoSpace('full')))
+    repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        local.LocalLocation, 'probe', fail(exceptions.NoSpace('full'))
+    )
     repo.require_writable()
 
 
 # The wiring
 
 
-@pytest.mark.parametrize(('settings', 'option'), [
-    ({'tmpl_store_placement': 'by_mood'}, 'tmpl_store_placement'),
-    ({'tmpl_store_catalog': 'nosql:///x'}, 'tmpl_store_catalog'),
-    ({'tmpl_store_catalog': 'sqlite://relative.sqlite'},
-     'tmpl_store_catalog')])
+@pytest.mark.parametrize(
+    ('settings', 'option'),
+    [
+        ({'tmpl_store_placement': 'by_mood'}, 'tmpl_store_placement'),
+        ({'tmpl_store_catalog': 'nosql:///x'}, 'tmpl_store_catalog'),
+        (
+            {'tmpl_store_catalog': 'sqlite://relative.sqlite'},
+            'tmpl_store_catalog',
+        ),
+    ],
+)
 def test_an_option_that_names_something_unknown_is_refused(
-        tmp_path: pathlib.Path, settings: dict[str, object], option: str
-        ) -> None:
+    tmp_path: pathlib.Path, settings: dict[str, object], option: str
+) -> None:
     with pytest.raises(exceptions.BadConfiguration, match=option):
         Host(tmp_path, **settings).repository()
 
 
 def test_auto_places_by_hash_as_soon_as_there_is_an_ssd(
-        tmp_path: pathlib.Path) -> None:
+    tmp_path: pathlib.Path,
+) -> None:
     disks = Host(tmp_path, 'hdd:a:1').repository()
     assert list(disks.policy().ranges()) == []
     mixed = Host(tmp_path, 'hdd:a:1', 'ssd:b:1').repository()
     assert {owner.path for *_, owner in mixed.policy().ranges()} == {
-        str(tmp_path / 'b')}
+        str(tmp_path / 'b')
+    }
 
 
 def test_without_any_ssd_the_only_node_keeps_a_copy_on_its_disk(
-        tmp_path: pathlib.Path) -> None:
+    tmp_path: pathlib.Path,
+) -> None:
     host = Host(tmp_path, 'staging:s:1', 'hdd:a:1')
     repo = host.repository()
     assert read(repo, add(repo, DATA)) == DATA
-    copy, = host.copies()
+    (copy,) = host.copies()
     assert copy.is_relative_to(tmp_path / 'a')
     assert host.disagreements() == []
 

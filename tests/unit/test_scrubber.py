@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scrubber, on real copies and a catalog whose time is ours."""
 
 import dataclasses
@@ -6,16 +7,16 @@ import threading
 
 import pytest
 
-from tests import host as hosts
+from harness import agents
+from harness import host as hosts
+from harness.host import Host
+from harness.host import add
 from tests.conftest import Forbid
-from tests.functional import agents
-from tests.host import Host
-from tests.host import add
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import repository
 from tmpl_glance_store.agent import scrubber
 from tmpl_glance_store.catalog import catalog as catalog_domain
-from tmpl_glance_store.catalog import view
+from tmpl_glance_store.catalog import snapshot as view
 
 DATA = hosts.content(3_000_000)
 PERIOD = 1000.0
@@ -45,10 +46,15 @@ class Bench:
         self.repo.catalog._clock = self.clock
         self.view = view.View(self.repo.catalog)
         self.scrubber = scrubber.Scrubber(
-            catalog=self.repo.catalog, store=self.repo.store,
-            copies=lambda: self.view.update().copies, rate=1 << 40,
-            period=PERIOD, on_proved=self.proved.append,
-            on_bad=self.bad.append, clock=self.clock)
+            catalog=self.repo.catalog,
+            store=self.repo.store,
+            copies=lambda: self.view.update().copies,
+            rate=1 << 40,
+            period=PERIOD,
+            on_proved=self.proved.append,
+            on_bad=self.bad.append,
+            clock=self.clock,
+        )
 
     @property
     def catalog(self) -> catalog_domain.Catalog:
@@ -61,7 +67,7 @@ class Bench:
 
     def proved_at(self, digest: str) -> float | None:
         """Return when the only copy of a template was proved last."""
-        copy, = self.catalog.copies(digest)
+        (copy,) = self.catalog.copies(digest)
         return copy.verified_at
 
     def pass_time(self, seconds: float = PERIOD) -> None:
@@ -92,10 +98,11 @@ def test_a_copy_is_due_when_the_period_is_over(bench: Bench) -> None:
 
 def test_a_copy_that_was_never_proved_is_due_at_once(bench: Bench) -> None:
     digest = bench.add()
-    copy, = bench.catalog.copies(digest)
+    (copy,) = bench.catalog.copies(digest)
     bench.catalog.forget_copy(digest, copy.location_id)
-    bench.catalog.adopt(bench.catalog.template(digest).template,
-                        copy.location_id)
+    bench.catalog.adopt(
+        bench.catalog.template(digest).template, copy.location_id
+    )
     assert bench.proved_at(digest) is None
     assert bench.scrubber.scrub_next()
     assert bench.proved_at(digest) == bench.clock.now
@@ -130,7 +137,8 @@ def test_a_copy_that_has_rotted_goes_to_quarantine(bench: Bench) -> None:
     assert bench.host.copies(digest) == []
     assert bench.catalog.copies(digest) == []
     assert [path.name.split('.')[0] for path in bench.host.quarantined()] == [
-        digest]
+        digest
+    ]
     # Its image is still bound: another node may have a good copy.
     assert bench.catalog.template(digest).images
     assert bench.proved_at(other) == bench.clock.now
@@ -138,9 +146,10 @@ def test_a_copy_that_has_rotted_goes_to_quarantine(bench: Bench) -> None:
 
 @pytest.mark.parametrize('file', ['image', 'pieces', 'template.json'])
 def test_a_copy_of_which_a_file_is_missing_goes_to_quarantine(
-        bench: Bench, file: str) -> None:
+    bench: Bench, file: str
+) -> None:
     digest = bench.add()
-    copy, = bench.host.copies(digest)
+    (copy,) = bench.host.copies(digest)
     (copy / file).unlink()
     bench.pass_time()
     assert bench.scrubber.scrub_next()
@@ -150,10 +159,11 @@ def test_a_copy_of_which_a_file_is_missing_goes_to_quarantine(
 
 
 @pytest.mark.parametrize('size', [0, len(DATA) - 1, len(DATA) + 1])
-def test_a_copy_of_another_size_goes_to_quarantine(bench: Bench,
-                                                   size: int) -> None:
+def test_a_copy_of_another_size_goes_to_quarantine(
+    bench: Bench, size: int
+) -> None:
     digest = bench.add()
-    copy, = bench.host.copies(digest)
+    (copy,) = bench.host.copies(digest)
     (copy / 'image').chmod(0o600)
     with (copy / 'image').open('r+b') as file:
         file.truncate(size)
@@ -162,10 +172,11 @@ def test_a_copy_of_another_size_goes_to_quarantine(bench: Bench,
     assert bench.bad == [digest]
 
 
-def test_a_copy_that_cannot_be_read_is_left_alone(bench: Bench,
-                                                  forbid: Forbid) -> None:
+def test_a_copy_that_cannot_be_read_is_left_alone(
+    bench: Bench, forbid: Forbid
+) -> None:
     digest = bench.add()
-    copy, = bench.host.copies(digest)
+    (copy,) = bench.host.copies(digest)
     forbid(copy / 'image', 0)
     bench.pass_time()
     before = bench.proved_at(digest)
@@ -180,7 +191,8 @@ def test_a_copy_that_cannot_be_read_is_left_alone(bench: Bench,
 
 
 def test_a_copy_that_cannot_be_read_does_not_keep_others_waiting(
-        bench: Bench, forbid: Forbid) -> None:
+    bench: Bench, forbid: Forbid
+) -> None:
     unreadable = bench.add()
     bench.pass_time(1)
     other = bench.add(DATA[1:])
@@ -192,7 +204,8 @@ def test_a_copy_that_cannot_be_read_does_not_keep_others_waiting(
 
 
 def test_a_copy_that_is_gone_does_not_keep_others_waiting(
-        bench: Bench) -> None:
+    bench: Bench,
+) -> None:
     gone = bench.add()
     bench.pass_time(1)
     other = bench.add(DATA[1:])
@@ -205,7 +218,8 @@ def test_a_copy_that_is_gone_does_not_keep_others_waiting(
 
 
 def test_a_copy_on_a_disk_that_is_not_mounted_is_not_forgotten(
-        bench: Bench) -> None:
+    bench: Bench,
+) -> None:
     digest = bench.add()
     for path in bench.host.paths:
         path.rename(path.with_name(f'{path.name}.away'))
@@ -216,10 +230,12 @@ def test_a_copy_on_a_disk_that_is_not_mounted_is_not_forgotten(
 
 
 def test_a_template_that_goes_meanwhile_is_not_recorded_again(
-        bench: Bench) -> None:
+    bench: Bench,
+) -> None:
     image = add(bench.repo, DATA)
-    location = next(each for each in bench.repo.store.locations
-                    if each.holds(image.digest))
+    location = next(
+        each for each in bench.repo.store.locations if each.holds(image.digest)
+    )
     bench.repo.remove(image.image_id, image.digest, image.token)
     bench.scrubber.scrub(image.digest, location)
     assert bench.host.is_clean()
@@ -255,7 +271,8 @@ def test_one_that_is_stopped_in_the_middle_says_nothing(bench: Bench) -> None:
 
 
 def test_a_bad_copy_goes_to_quarantine_though_the_catalog_is_away(
-        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     digest = bench.add()
     agents.flip_bits(bench.host, digest)
     bench.pass_time()
@@ -268,7 +285,8 @@ def test_a_bad_copy_goes_to_quarantine_though_the_catalog_is_away(
 
 
 def test_a_view_that_is_behind_has_nothing_proved_twice(
-        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.add()
     bench.pass_time()
     old = bench.view.update().copies
@@ -280,7 +298,8 @@ def test_a_view_that_is_behind_has_nothing_proved_twice(
 
 
 def test_looking_for_a_copy_that_is_due_asks_the_catalog_nothing(
-        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.add()
     known = bench.view.update().copies
     monkeypatch.setattr(bench.scrubber, '_copies', lambda: known)
@@ -295,8 +314,9 @@ def unavailable(*_: object) -> None:
 
 
 @pytest.mark.parametrize(('rate', 'scrubs'), [(0, False), (1 << 40, True)])
-def test_a_rate_of_0_stops_scrubbing(bench: Bench, rate: int,
-                                     scrubs: bool) -> None:
+def test_a_rate_of_0_stops_scrubbing(
+    bench: Bench, rate: int, scrubs: bool
+) -> None:
     bench.add()
     bench.pass_time()
     bench.scrubber.rate = rate

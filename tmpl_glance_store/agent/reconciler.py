@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One pass: observe, plan, act. Whatever wakes it, it is always the same."""
 
 import logging
@@ -7,16 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import layout
 from tmpl_glance_store import objects
-from tmpl_glance_store import plan
 from tmpl_glance_store import repository
 from tmpl_glance_store import swarm as swarm_package
-from tmpl_glance_store.agent import publisher
+from tmpl_glance_store.agent import base_files as publisher
+from tmpl_glance_store.agent import plan
 from tmpl_glance_store.agent import transfers
-from tmpl_glance_store.catalog import view as catalog_view
-from tmpl_glance_store.catalog.view import Snapshot
+from tmpl_glance_store.catalog import snapshot as catalog_view
+from tmpl_glance_store.catalog.snapshot import Snapshot
 from tmpl_glance_store.localstore import location as local
-from tmpl_glance_store.localstore import paths
 from tmpl_glance_store.placement import contract as placement
 
 LOG = logging.getLogger(__name__)
@@ -36,15 +37,20 @@ class Reconciler:
     :param publisher: of a compute node
     """
 
-    def __init__(self, *, node: str, rebuild_delay: float, limit: int,
-                 repository: repository.Repository,
-                 view: catalog_view.View,
-                 swarm: swarm_package.Swarm,
-                 transfers: transfers.Transfers,
-                 everywhere: Callable[[list[objects.Location]],
-                                      placement.Policy],
-                 publisher: publisher.Publisher | None = None,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        node: str,
+        rebuild_delay: float,
+        limit: int,
+        repository: repository.Repository,
+        view: catalog_view.View,
+        swarm: swarm_package.Swarm,
+        transfers: transfers.Transfers,
+        everywhere: Callable[[list[objects.Location]], placement.Policy],
+        publisher: publisher.Publisher | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._node = node
         self._rebuild_delay = rebuild_delay
         self._limit = limit
@@ -80,8 +86,11 @@ class Reconciler:
             LOG.info('The fetch of %s is tried again: %s', digest, error)
         seen = self._observe(self._snapshot)
         locations = list(self._snapshot.locations.values())
-        todo = plan.make(seen, self._repository.policy_of(locations),
-                         self._everywhere(locations))
+        todo = plan.make(
+            seen,
+            self._repository.policy_of(locations),
+            self._everywhere(locations),
+        )
         self._act(todo, self._snapshot)
         self._publish(self._snapshot)
         return todo
@@ -92,11 +101,17 @@ class Reconciler:
         # Also those that wait for others to be fetched first; without a
         # holder there is nothing to wait for.
         arriving = self._transfers.digests | {
-            each.digest for each in self.waiting
-            if self._holders(each.digest, now)}
+            each.digest
+            for each in self.waiting
+            if self._holders(each.digest, now)
+        }
         try:
-            self._publisher.run(now, self._well(), arriving, {
-                digest for digest in arriving if self._has_failed(digest)})
+            self._publisher.run(
+                now,
+                self._well(),
+                arriving,
+                {digest for digest in arriving if self._has_failed(digest)},
+            )
         except exceptions.Unavailable:
             raise
         except Exception:
@@ -110,14 +125,24 @@ class Reconciler:
 
     def status(self) -> list[dict[str, Any]]:
         """Return the copies of this node, and what its disks are to hold."""
-        waiting = [{'digest': each.digest, 'location': each.location_id,
-                    'state': 'waiting'} for each in self.waiting
-                   if each.digest not in self._transfers]
+        waiting = [
+            {
+                'digest': each.digest,
+                'location': each.location_id,
+                'state': 'waiting',
+            }
+            for each in self.waiting
+            if each.digest not in self._transfers
+        ]
         return waiting + [
-            {'digest': digest, 'location': location.record.id,
-             'state': 'seeding' if digest in self._seeds else 'complete'}
+            {
+                'digest': digest,
+                'location': location.record.id,
+                'state': 'seeding' if digest in self._seeds else 'complete',
+            }
             for location in self._well()
-            for digest in sorted(location.held())]
+            for digest in sorted(location.held())
+        ]
 
     # Observe
 
@@ -135,8 +160,11 @@ class Reconciler:
         Of the others nothing is known: their copies stay recorded, and
         nothing is fetched to them.
         """
-        return [location for location in self._store.locations
-                if location.is_well()]
+        return [
+            location
+            for location in self._store.locations
+            if location.is_well()
+        ]
 
     def _observe(self, now: Snapshot) -> plan.Observed:
         well = self._well()
@@ -145,29 +173,51 @@ class Reconciler:
             node=self._node,
             templates=now.templates.values(),
             locations=now.locations,
-            copies={digest: {each.location_id for each in copies.values()
-                             if each.complete}
-                    for digest, copies in now.copies.items()},
+            copies={
+                digest: {
+                    each.location_id
+                    for each in copies.values()
+                    if each.complete
+                }
+                for digest, copies in now.copies.items()
+            },
             held=held,
             live=frozenset(now.nodes),
             gone=self._gone(now),
             fetching=frozenset(
-                digest for name, node in now.nodes.items()
-                if name != self._node for digest in node.fetching),
-            full={name: frozenset(node.full)
-                  for name, node in now.nodes.items() if name != self._node},
-            low=frozenset(location.record.id
-                          for location in well
-                          if not location.has_room(0)),
-            wished=(self._publisher.wished(now, held)
-                    if self._publisher else frozenset()),
-            spare=(self._publisher.spare()
-                   if self._publisher else frozenset()),
+                digest
+                for name, node in now.nodes.items()
+                if name != self._node
+                for digest in node.fetching
+            ),
+            full={
+                name: frozenset(node.full)
+                for name, node in now.nodes.items()
+                if name != self._node
+            },
+            low=frozenset(
+                location.record.id
+                for location in well
+                if not location.has_room(0)
+            ),
+            wished=(
+                self._publisher.wished(now, held)
+                if self._publisher
+                else frozenset()
+            ),
+            spare=(
+                self._publisher.spare() if self._publisher else frozenset()
+            ),
             last_used=self._last_used(well),
-            arrived={(location.record.id, digest): _bytes_on_disk(
-                location.paths.fetch(digest)) for location in well
-                for digest in location.paths.fetches()},
-            has_room=self._has_room)
+            arrived={
+                (location.record.id, digest): _bytes_on_disk(
+                    location.paths.fetch(digest)
+                )
+                for location in well
+                for digest in location.paths.fetches()
+            },
+            has_room=self._has_room,
+        )
 
     def _gone(self, now: Snapshot) -> frozenset[str]:
         """Return the nodes that are away for longer than the delay.
@@ -178,48 +228,67 @@ class Reconciler:
         nodes = {location.node for location in now.locations.values()}
         away = nodes - now.nodes.keys() - {self._node}
         moment = self._clock()
-        self._away_since = {name: self._away_since.get(name, moment)
-                            for name in away}
-        return frozenset(name for name, since in self._away_since.items()
-                         if moment - since >= self._rebuild_delay)
+        self._away_since = {
+            name: self._away_since.get(name, moment) for name in away
+        }
+        return frozenset(
+            name
+            for name, since in self._away_since.items()
+            if moment - since >= self._rebuild_delay
+        )
 
     def next_change(self) -> float | None:
         """Return the seconds until time alone changes the plan, or None."""
         moment = self._clock()
-        times = [since + self._rebuild_delay
-                 for since in self._away_since.values()]
+        times = [
+            since + self._rebuild_delay for since in self._away_since.values()
+        ]
         times += self._not_before.values()
         if len(self._transfers):
             times.append(moment + _RECONNECT)
         if self._publisher is not None:
             later = self._publisher.next_change()
             times += [] if later is None else [moment + later]
-        return min((each - moment for each in times if each > moment),
-                   default=None)
+        return min(
+            (each - moment for each in times if each > moment), default=None
+        )
 
     @staticmethod
     def _last_used(well: list[local.LocalLocation]) -> dict[str, float]:
-        return {digest: location.last_used(digest) for location in well
-                if not location.has_room(0) for digest in location.held()}
+        return {
+            digest: location.last_used(digest)
+            for location in well
+            if not location.has_room(0)
+            for digest in location.held()
+        }
 
     def _has_room(self, record: objects.Location, size: int) -> bool:
         location = self._store.get(record.id)
-        return (location is not None and location.is_well()
-                and location.is_writable() and location.has_room(size))
+        return (
+            location is not None
+            and location.is_well()
+            and location.is_writable()
+            and location.has_room(size)
+        )
 
     # Act
 
     def _act(self, todo: plan.Plan, now: Snapshot) -> None:
-        fetches = [each for each in todo.actions
-                   if isinstance(each, plan.Fetch)]
+        fetches = [
+            each for each in todo.actions if isinstance(each, plan.Fetch)
+        ]
         self._tidy({each.digest for each in fetches})
         self._fetch(fetches, now)
         for action in todo.actions:
             if not isinstance(action, plan.Fetch):
                 try:
                     self._carry_out(action, now)
-                except (exceptions.NoSpace, exceptions.WriteDenied,
-                        exceptions.CorruptCopy, OSError) as exc:
+                except (
+                    exceptions.NoSpace,
+                    exceptions.WriteDenied,
+                    exceptions.CorruptCopy,
+                    OSError,
+                ) as exc:
                     LOG.error('%s: %s', action, exc)
         self._seed(todo.seeds, now)
 
@@ -236,29 +305,44 @@ class Reconciler:
         for fetch in fetches:
             holders = self._holders(fetch.digest, now)
             location = self._store.get(fetch.location_id)
-            if (not holders or location is None
-                    or self._has_failed(fetch.digest)):
+            if (
+                not holders
+                or location is None
+                or self._has_failed(fetch.digest)
+            ):
                 continue
-            if (fetch.digest in self._transfers
-                    or len(self._transfers) < self._limit):
-                self._transfers.fetch(now.templates[fetch.digest].template,
-                                      location, holders)
+            if (
+                fetch.digest in self._transfers
+                or len(self._transfers) < self._limit
+            ):
+                self._transfers.fetch(
+                    now.templates[fetch.digest].template, location, holders
+                )
 
-    def _holders(self, digest: str,
-                 now: Snapshot) -> list[transfers.Holder]:
+    def _holders(self, digest: str, now: Snapshot) -> list[transfers.Holder]:
         """Return the live nodes with a copy; none, if only fetchers are."""
-        complete = {now.locations[each.location_id].node
-                    for each in now.copies.get(digest, {}).values()
-                    if each.complete and each.location_id in now.locations}
-        holders = [node for name, node in sorted(now.nodes.items())
-                   if name in complete and name != self._node]
-        fetchers = [node for name, node in sorted(now.nodes.items())
-                    if digest in node.fetching and name != self._node
-                    and name not in complete]
+        complete = {
+            now.locations[each.location_id].node
+            for each in now.copies.get(digest, {}).values()
+            if each.complete and each.location_id in now.locations
+        }
+        holders = [
+            node
+            for name, node in sorted(now.nodes.items())
+            if name in complete and name != self._node
+        ]
+        fetchers = [
+            node
+            for name, node in sorted(now.nodes.items())
+            if digest in node.fetching
+            and name != self._node
+            and name not in complete
+        ]
         if not holders:
             return []
-        return [(node.api, _endpoint(node.swarm))
-                for node in (*holders, *fetchers)]
+        return [
+            (node.api, _endpoint(node.swarm)) for node in (*holders, *fetchers)
+        ]
 
     def _carry_out(self, action: plan.Action, now: Snapshot) -> None:
         digest = action.digest
@@ -270,22 +354,27 @@ class Reconciler:
             location = self._store.get(action.location_id)
             # Of a disk that is away nothing is known: it stays recorded.
             if location is not None and location.is_well():
-                self._catalog.drop_copy(digest, action.location_id,
-                                        lambda: location.holds(digest))
+                self._catalog.drop_copy(
+                    digest, action.location_id, lambda: location.holds(digest)
+                )
         elif (location := self._store.get(action.location_id)) is not None:
             self._swarm_stop(action)
             if isinstance(action, plan.Adopt):
                 self._recovery.settle(
-                    location.paths.copy(digest), location,
-                    now.copies.get(digest, {}).get(action.location_id))
+                    location.paths.copy(digest),
+                    location,
+                    now.copies.get(digest, {}).get(action.location_id),
+                )
             elif isinstance(action, plan.Remove):
                 self._recovery.collect(digest, location)
             elif isinstance(action, plan.Release):
                 self._recovery.release(digest, location, action.keepers)
 
     def _swarm_stop(self, action: plan.Action) -> None:
-        if (isinstance(action, plan.Remove | plan.Release)
-                and action.digest not in self._transfers):
+        if (
+            isinstance(action, plan.Remove | plan.Release)
+            and action.digest not in self._transfers
+        ):
             self._swarm.stop(action.digest)
 
     def _move(self, move: plan.Move, template: objects.Template) -> None:
@@ -306,21 +395,32 @@ class Reconciler:
                 self._swarm.stop(digest)
         for digest in seeds:
             location = self._store.find(digest)
-            if (location is not None and digest not in self._transfers
-                    and digest in now.templates):
+            if (
+                location is not None
+                and digest not in self._transfers
+                and digest in now.templates
+            ):
                 template = now.templates[digest].template
-                self._swarm.seed(template, location.pieces(digest),
-                                 location.paths.copy(digest))
-                self._swarm.connect(digest, [
-                    _endpoint(node.swarm) for name, node in now.nodes.items()
-                    if digest in node.fetching and name != self._node])
+                self._swarm.seed(
+                    template,
+                    location.pieces(digest),
+                    location.paths.copy(digest),
+                )
+                self._swarm.connect(
+                    digest,
+                    [
+                        _endpoint(node.swarm)
+                        for name, node in now.nodes.items()
+                        if digest in node.fetching and name != self._node
+                    ],
+                )
         self._seeds = seeds
 
 
 def _bytes_on_disk(directory: str) -> int:
     """Return what the image of an unfinished fetch takes."""
     try:
-        return os.stat(os.path.join(directory, paths.IMAGE)).st_blocks * 512
+        return os.stat(os.path.join(directory, layout.IMAGE)).st_blocks * 512
     except OSError:
         return 0
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proves copies again, slowly, and takes bad ones out of service."""
 
 import logging
@@ -35,15 +36,19 @@ class Scrubber:
     :param files: returns what else is to be proved: base files
     """
 
-    def __init__(self, *, catalog: catalog_domain.Catalog,
-                 store: local_store.LocalStore, copies: Callable[
-                     [], Mapping[str, Mapping[str, objects.Copy]]],
-                 rate: int, period: float,
-                 on_proved: Callable[[int], None],
-                 on_bad: Callable[[str], None],
-                 files: Callable[[float], Iterable[proofs.Proof]]
-                 = lambda period: (),
-                 clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        catalog: catalog_domain.Catalog,
+        store: local_store.LocalStore,
+        copies: Callable[[], Mapping[str, Mapping[str, objects.Copy]]],
+        rate: int,
+        period: float,
+        on_proved: Callable[[int], None],
+        on_bad: Callable[[str], None],
+        files: Callable[[float], Iterable[proofs.Proof]] = lambda period: (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.rate = rate
         self.period = period
         self._catalog = catalog
@@ -80,9 +85,13 @@ class Scrubber:
         :raises Unavailable: if the catalog cannot be reached
         """
         self._forget_tries()
-        due = [(copy.verified_at or 0.0, copy.digest, location)
-               for location in self._store.locations if location.is_well()
-               for copy in self._copies_in(location) if self._is_due(copy)]
+        due = [
+            (copy.verified_at or 0.0, copy.digest, location)
+            for location in self._store.locations
+            if location.is_well()
+            for copy in self._copies_in(location)
+            if self._is_due(copy)
+        ]
         if not due:
             return self._prove_file()
         _, digest, location = min(due, key=lambda each: each[:2])
@@ -92,21 +101,25 @@ class Scrubber:
         self.scrub(digest, location)
         return True
 
-    def _copies_in(self, location: local.LocalLocation
-                   ) -> Iterator[objects.Copy]:
+    def _copies_in(
+        self, location: local.LocalLocation
+    ) -> Iterator[objects.Copy]:
         for copies in self._copies().values():
             if (copy := copies.get(location.record.id)) is not None:
                 yield copy
 
     def _is_due(self, copy: objects.Copy) -> bool:
-        return (copy.complete
-                and (copy.digest, copy.location_id) not in self._tried
-                and self._clock() - (copy.verified_at or 0.0) >= self.period)
+        return (
+            copy.complete
+            and (copy.digest, copy.location_id) not in self._tried
+            and self._clock() - (copy.verified_at or 0.0) >= self.period
+        )
 
     def _forget_tries(self) -> None:
         since = self._clock() - min(_RETRY, self.period)
-        self._tried = {copy: tried for copy, tried in self._tried.items()
-                       if tried > since}
+        self._tried = {
+            copy: tried for copy, tried in self._tried.items() if tried > since
+        }
 
     def scrub(self, digest: str, location: local.LocalLocation) -> bool:
         """Prove one copy; a bad one goes to quarantine. True if it is good.
@@ -132,8 +145,9 @@ class Scrubber:
         self._on_proved(template.size)
         return True
 
-    def _read(self, digest: str,
-              location: local.LocalLocation) -> objects.Template | None:
+    def _read(
+        self, digest: str, location: local.LocalLocation
+    ) -> objects.Template | None:
         """Return the template if its copy is good; None if stopped.
 
         :raises CorruptCopy: if it is not, although its disk is there
@@ -146,8 +160,9 @@ class Scrubber:
             location.check()
             raise
 
-    def _prove(self, template: objects.Template,
-               location: local.LocalLocation) -> bool:
+    def _prove(
+        self, template: objects.Template, location: local.LocalLocation
+    ) -> bool:
         """Hash the copy at the set rate; False if stopped meanwhile.
 
         :raises CorruptCopy: if it is not what its digest says
@@ -157,7 +172,8 @@ class Scrubber:
         digest = self._digest_of(path)
         if digest not in (None, template.digest):
             raise exceptions.CorruptCopy(
-                f'{path}: its bytes are not those of its digest')
+                f'{path}: its bytes are not those of its digest'
+            )
         return digest is not None
 
     def _digest_of(self, path: str) -> str | None:
@@ -183,8 +199,11 @@ class Scrubber:
                 if digest is not None:
                     proof.tell(digest == proof.digest)
                     self._on_proved(proof.size)
-            except (OSError, exceptions.WriteDenied,
-                    exceptions.NoSpace) as exc:
+            except (
+                OSError,
+                exceptions.WriteDenied,
+                exceptions.NoSpace,
+            ) as exc:
                 LOG.warning('Not scrubbed: %s: %s', proof.path, exc)
             return True
         return False

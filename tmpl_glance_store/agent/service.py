@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The life of an agent: its lease, its threads, and its end."""
 
 import logging
@@ -11,15 +12,15 @@ from typing import Any
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import imagecache
 from tmpl_glance_store import objects
-from tmpl_glance_store import opts
 from tmpl_glance_store import swarm as swarm_package
-from tmpl_glance_store.agent import listener as agent_listener
 from tmpl_glance_store.agent import metrics as agent_metrics
 from tmpl_glance_store.agent import reconciler as agent_reconciler
 from tmpl_glance_store.agent import scrubber as agent_scrubber
 from tmpl_glance_store.agent import transfers as agent_transfers
+from tmpl_glance_store.agent.http import listener as agent_listener
 from tmpl_glance_store.catalog import catalog as catalog_domain
-from tmpl_glance_store.catalog import view as catalog_view
+from tmpl_glance_store.catalog import snapshot as catalog_view
+from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
 
@@ -60,18 +61,25 @@ class Service:
     :param image_cache: Nova's, on a compute node
     """
 
-    def __init__(self, *, node: str, release: str, lease: int,
-                 interval: float, catalog: catalog_domain.Catalog,
-                 view: catalog_view.View, wake: Wake,
-                 swarm: swarm_package.Swarm,
-                 transfers: agent_transfers.Transfers,
-                 reconciler: agent_reconciler.Reconciler,
-                 scrubber: agent_scrubber.Scrubber,
-                 metrics: agent_metrics.AgentMetrics,
-                 image_cache: imagecache.ImageCache | None,
-                 swarm_host: str,
-                 make_api: Callable[['Service'], agent_listener.Listener]
-                 ) -> None:
+    def __init__(
+        self,
+        *,
+        node: str,
+        release: str,
+        lease: int,
+        interval: float,
+        catalog: catalog_domain.Catalog,
+        view: catalog_view.View,
+        wake: Wake,
+        swarm: swarm_package.Swarm,
+        transfers: agent_transfers.Transfers,
+        reconciler: agent_reconciler.Reconciler,
+        scrubber: agent_scrubber.Scrubber,
+        metrics: agent_metrics.AgentMetrics,
+        image_cache: imagecache.ImageCache | None,
+        swarm_host: str,
+        make_api: Callable[['Service'], agent_listener.Listener],
+    ) -> None:
         self._node = node
         self._release = release
         self._ttl = lease
@@ -101,15 +109,23 @@ class Service:
     def run(self) -> None:
         """Serve until :meth:`stop` is called."""
         self._api.start()
-        threads = [threading.Thread(target=each, daemon=True, name=name)
-                   for name, each in (('lease', self._live),
-                                      ('watch', self._watch),
-                                      ('scrub', self._scrubber.run))]
+        threads = [
+            threading.Thread(target=each, daemon=True, name=name)
+            for name, each in (
+                ('lease', self._live),
+                ('watch', self._watch),
+                ('scrub', self._scrubber.run),
+            )
+        ]
         for thread in threads:
             thread.start()
         notify('READY=1')
-        LOG.info('Node %s serves %s and %s', self._node, self.api_url,
-                 self._swarm_endpoint)
+        LOG.info(
+            'Node %s serves %s and %s',
+            self._node,
+            self.api_url,
+            self._swarm_endpoint,
+        )
         try:
             while not self._stopped.is_set():
                 self._pass()
@@ -123,12 +139,16 @@ class Service:
 
     def status(self) -> dict[str, Any]:
         """Return what ``/v1/status`` shows."""
-        return {'node': self._node, 'release': self._release,
-                'problem': self._problem,
-                'transfers': self._transfers.status(),
-                'copies': self._reconciler.status(),
-                'images': (self._image_cache.status()
-                           if self._image_cache else [])}
+        return {
+            'node': self._node,
+            'release': self._release,
+            'problem': self._problem,
+            'transfers': self._transfers.status(),
+            'copies': self._reconciler.status(),
+            'images': (
+                self._image_cache.status() if self._image_cache else []
+            ),
+        }
 
     def healthy(self) -> tuple[bool, str]:
         """Tell whether passes are being made, and what hinders them."""
@@ -195,10 +215,10 @@ class Service:
     def _live(self) -> None:
         while not self._stopped.wait(self._ttl / 3):
             try:
-                if (self._lease is not None
-                        and not self._catalog.keep_alive(self._lease)):
-                    LOG.warning('The lease of node %s had expired',
-                                self._node)
+                if self._lease is not None and not self._catalog.keep_alive(
+                    self._lease
+                ):
+                    LOG.warning('The lease of node %s had expired', self._node)
                     self._lease = None
                     self._wake.set()
             except exceptions.Unavailable as exc:
@@ -207,8 +227,13 @@ class Service:
     def _announce(self, full: Set[str]) -> None:
         """Record this node, unless the catalog has just that."""
         node = objects.Node(
-            self._node, self.api_url, self._swarm_endpoint, self._release,
-            tuple(sorted(self._transfers.digests)), tuple(sorted(full)))
+            self._node,
+            self.api_url,
+            self._swarm_endpoint,
+            self._release,
+            tuple(sorted(self._transfers.digests)),
+            tuple(sorted(full)),
+        )
         if self._lease is not None and node == self._announced:
             return
         try:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The copies on their way to this node, each on a thread of its own."""
 
 import logging
@@ -7,12 +8,12 @@ from typing import Any
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
-from tmpl_glance_store import peer
 from tmpl_glance_store import recovery
 from tmpl_glance_store import swarm as swarm_package
 from tmpl_glance_store.catalog import catalog as catalog_domain
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import staging
+from tmpl_glance_store.remote import templates as peer
 from tmpl_glance_store.swarm import progress
 
 LOG = logging.getLogger(__name__)
@@ -29,9 +30,14 @@ class Transfers:
     :param ended: called whenever a transfer has ended, in whichever way
     """
 
-    def __init__(self, *, catalog: catalog_domain.Catalog,
-                 swarm: swarm_package.Swarm, peers: peer.RemoteTemplates,
-                 ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        catalog: catalog_domain.Catalog,
+        swarm: swarm_package.Swarm,
+        peers: peer.RemoteTemplates,
+        ended: Callable[[], None],
+    ) -> None:
         self._catalog = catalog
         self._swarm = swarm
         self._peers = peers
@@ -50,8 +56,12 @@ class Transfers:
         """The templates that are being fetched."""
         return frozenset(self._running)
 
-    def fetch(self, template: objects.Template, location: local.LocalLocation,
-              holders: Sequence[Holder]) -> None:
+    def fetch(
+        self,
+        template: objects.Template,
+        location: local.LocalLocation,
+        holders: Sequence[Holder],
+    ) -> None:
         """Begin a fetch, or tell one that is under way of its peers."""
         running = self._running.get(template.digest)
         if running is None:
@@ -83,8 +93,9 @@ class Transfers:
                     failed.append((digest, running.error))
         return failed
 
-    def settle(self, template: objects.Template,
-               location: local.LocalLocation) -> bool:
+    def settle(
+        self, template: objects.Template, location: local.LocalLocation
+    ) -> bool:
         """Record a copy just proved and placed, if it is still wanted.
 
         The caller holds its lock. Meanwhile the last image may have gone,
@@ -96,9 +107,11 @@ class Transfers:
         record = self._catalog.template(template.digest)
         # One that is only pinned has no images, and is wanted all the same.
         self._recovery.decide(
-            template, location, promised=(record is not None
-                                          and record.deleted_at is None),
-            proved=True)
+            template,
+            location,
+            promised=(record is not None and record.deleted_at is None),
+            proved=True,
+        )
         return location.holds(template.digest)
 
     def close(self) -> None:
@@ -109,15 +122,20 @@ class Transfers:
 
     def status(self) -> list[dict[str, Any]]:
         """Return how far each transfer is, for people and programs."""
-        return [running.status() for _, running
-                in sorted(self._running.items())]
+        return [
+            running.status() for _, running in sorted(self._running.items())
+        ]
 
 
 class _Transfer(threading.Thread):
     """One fetch, from nothing to a recorded copy."""
 
-    def __init__(self, template: objects.Template,
-                 location: local.LocalLocation, owner: Transfers) -> None:
+    def __init__(
+        self,
+        template: objects.Template,
+        location: local.LocalLocation,
+        owner: Transfers,
+    ) -> None:
         super().__init__(name=f'fetch-{template.digest[:8]}', daemon=True)
         self.holders: list[Holder] = []
         self.news = threading.Event()
@@ -153,28 +171,33 @@ class _Transfer(threading.Thread):
             'done': now.done if now else 0,
             'download_rate': now.download_rate if now else 0,
             'peers': now.peers if now else 0,
-            'eta': now.eta if now else None}
+            'eta': now.eta if now else None,
+        }
 
     def _run(self) -> None:
         digest = self._template.digest
         pieces = b''
         if self._template.size:
             pieces = self._owner._peers.pieces(
-                self._template, [url for url, _ in self.holders])
+                self._template, [url for url, _ in self.holders]
+            )
         with self._location.resume(digest) as staged:
             if self._template.size and not self._receive(staged, pieces):
                 return
             self._location.check()
             staged.seal_fetched(self._template, pieces)
             self._owner._catalog.intend(digest, self._location.record.id)
-            if not (staged.place(digest) and self._owner.settle(
-                    self._template, self._location)):
+            if not (
+                staged.place(digest)
+                and self._owner.settle(self._template, self._location)
+            ):
                 self._owner._swarm.stop(digest)
                 return
         if self._template.size:
             # Go on serving those who have just been peers.
-            self._owner._swarm.seed(self._template, pieces,
-                                    self._location.paths.copy(digest))
+            self._owner._swarm.seed(
+                self._template, pieces, self._location.paths.copy(digest)
+            )
 
     def _receive(self, staged: staging.Staged, pieces: bytes) -> bool:
         """Fetch the image; False if the fetch was cancelled."""

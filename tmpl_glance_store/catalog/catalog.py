@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Templates, images, locations and copies, on the key-value contract.
 
 Keys are those of DESIGN section 5. Every decision between two writers is one
@@ -26,8 +27,12 @@ class Catalog:
     :param clock: seconds since the epoch
     """
 
-    def __init__(self, store: contract.KeyValue, cluster: str,
-                 clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: contract.KeyValue,
+        cluster: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._root = f'/tmpl/{cluster}/v1'
@@ -59,8 +64,10 @@ class Catalog:
 
     def images(self) -> list[objects.Image]:
         """Return all bindings."""
-        return [objects.Image.from_json(entry.value)
-                for entry in self._store.list(f'{self._root}/images/')]
+        return [
+            objects.Image.from_json(entry.value)
+            for entry in self._store.list(f'{self._root}/images/')
+        ]
 
     def template(self, digest: str) -> objects.TemplateRecord | None:
         """Return the record of a template, or None."""
@@ -68,11 +75,17 @@ class Catalog:
 
     def templates(self) -> list[objects.TemplateRecord]:
         """Return the records of all templates."""
-        return [objects.TemplateRecord.from_json(entry.value)
-                for entry in self._store.list(f'{self._root}/templates/')]
+        return [
+            objects.TemplateRecord.from_json(entry.value)
+            for entry in self._store.list(f'{self._root}/templates/')
+        ]
 
-    def bind(self, image: objects.Image, template: objects.Template,
-             location_id: str) -> None:
+    def bind(
+        self,
+        image: objects.Image,
+        template: objects.Template,
+        location_id: str,
+    ) -> None:
         """Bind *image* to *template*, of which a location has a proven copy.
 
         Also records the template and the copy; a template that was being
@@ -81,25 +94,37 @@ class Catalog:
         :raises Duplicate: if the image is bound already
         """
         image_key = self._image_key(image.image_id)
+
         def attempt() -> bool:
             record, revision = self._template(template.digest)
             record = record or objects.TemplateRecord(template)
             bound = dataclasses.replace(
-                record, deleted_at=None,
-                images=tuple(sorted({*record.images, image.image_id})))
+                record,
+                deleted_at=None,
+                images=tuple(sorted({*record.images, image.image_id})),
+            )
             if self._store.get(image_key) is not None:
                 raise exceptions.Duplicate(
-                    f'image {image.image_id} is stored already')
+                    f'image {image.image_id} is stored already'
+                )
             copy = self._copy(template.digest, location_id)
             if not copy.complete:
-                copy = dataclasses.replace(copy, complete=True,
-                                           verified_at=self._clock())
+                copy = dataclasses.replace(
+                    copy, complete=True, verified_at=self._clock()
+                )
             return self._store.commit(
-                [contract.Compare(image_key, 0),
-                 contract.Compare(self._template_key(template.digest),
-                                  revision)],
-                [contract.Put(image_key, image.to_json()),
-                 self._put_template(bound), self._put_copy(copy)])
+                [
+                    contract.Compare(image_key, 0),
+                    contract.Compare(
+                        self._template_key(template.digest), revision
+                    ),
+                ],
+                [
+                    contract.Put(image_key, image.to_json()),
+                    self._put_template(bound),
+                    self._put_copy(copy),
+                ],
+            )
 
         self._retry(attempt)
 
@@ -115,22 +140,35 @@ class Catalog:
 
         def attempt() -> bool:
             entry = self._store.get(image_key)
-            if (entry is None or not objects.Image.from_json(entry.value)
-                    .is_bound(image.digest, image.token)):
+            if entry is None or not objects.Image.from_json(
+                entry.value
+            ).is_bound(image.digest, image.token):
                 raise exceptions.NotFound(
-                    f'image {image.image_id} is not stored here')
+                    f'image {image.image_id} is not stored here'
+                )
             record, revision = self._template(image.digest)
             writes: list[contract.Put | contract.Delete] = [
-                contract.Delete(image_key)]
+                contract.Delete(image_key)
+            ]
             if record is not None:
                 left = tuple(i for i in record.images if i != image.image_id)
                 deleted_at = None if left else self._clock()
-                writes.append(self._put_template(dataclasses.replace(
-                    record, images=left, deleted_at=deleted_at)))
+                writes.append(
+                    self._put_template(
+                        dataclasses.replace(
+                            record, images=left, deleted_at=deleted_at
+                        )
+                    )
+                )
             return self._store.commit(
-                [contract.Compare(image_key, entry.revision),
-                 contract.Compare(self._template_key(image.digest),
-                                  revision)], writes)
+                [
+                    contract.Compare(image_key, entry.revision),
+                    contract.Compare(
+                        self._template_key(image.digest), revision
+                    ),
+                ],
+                writes,
+            )
 
         self._retry(attempt)
         return self.unreferenced(image.digest)
@@ -145,6 +183,7 @@ class Catalog:
 
         :raises NotFound: if there is no such template, or it is being removed
         """
+
         def attempt() -> bool:
             record, revision = self._template(digest)
             if record is None or record.deleted_at is not None:
@@ -153,8 +192,12 @@ class Catalog:
                 return True
             return self._store.commit(
                 [contract.Compare(self._template_key(digest), revision)],
-                [self._put_template(dataclasses.replace(record,
-                                                        pinned=pinned))])
+                [
+                    self._put_template(
+                        dataclasses.replace(record, pinned=pinned)
+                    )
+                ],
+            )
 
         self._retry(attempt)
         record = self.template(digest)
@@ -173,8 +216,9 @@ class Catalog:
         if record.deleted_at is None or self.copies(digest):
             return False
         key = self._template_key(digest)
-        return self._store.commit([contract.Compare(key, revision)],
-                                  [contract.Delete(key)])
+        return self._store.commit(
+            [contract.Compare(key, revision)], [contract.Delete(key)]
+        )
 
     # Copies
 
@@ -188,8 +232,11 @@ class Catalog:
 
     def copies_in(self, location_id: str) -> dict[str, objects.Copy]:
         """Return the copies in a location, by digest."""
-        return {copy.digest: copy for copy in self._copies()
-                if copy.location_id == location_id}
+        return {
+            copy.digest: copy
+            for copy in self._copies()
+            if copy.location_id == location_id
+        }
 
     def intend(self, digest: str, location_id: str) -> None:
         """Record that a copy is about to be placed.
@@ -200,17 +247,23 @@ class Catalog:
         key = self._copy_key(digest, location_id)
         copy = objects.Copy(digest, location_id, complete=False)
         # If there is a record it stays: its copy is at least as good.
-        self._store.commit([contract.Compare(key, 0)],
-                           [contract.Put(key, copy.to_json())])
+        self._store.commit(
+            [contract.Compare(key, 0)], [contract.Put(key, copy.to_json())]
+        )
 
-    def adopt(self, template: objects.Template, location_id: str,
-              proved: bool = False) -> None:
+    def adopt(
+        self,
+        template: objects.Template,
+        location_id: str,
+        proved: bool = False,
+    ) -> None:
         """Record a complete copy found on disk, and its template if lost.
 
         Nothing is written if both are known.
 
         :param proved: whether every byte of it has just been proved
         """
+
         def attempt() -> bool:
             record, revision = self._template(template.digest)
             copy = self._copy(template.digest, location_id)
@@ -220,12 +273,22 @@ class Catalog:
             # The template's record is written in any case: who forgets it
             # at the same time must see that there is a copy again.
             return self._store.commit(
-                [contract.Compare(self._template_key(template.digest),
-                                  revision)],
-                [self._put_template(
-                    record or objects.TemplateRecord(template)),
-                 self._put_copy(dataclasses.replace(
-                     copy, complete=True, verified_at=verified_at))])
+                [
+                    contract.Compare(
+                        self._template_key(template.digest), revision
+                    )
+                ],
+                [
+                    self._put_template(
+                        record or objects.TemplateRecord(template)
+                    ),
+                    self._put_copy(
+                        dataclasses.replace(
+                            copy, complete=True, verified_at=verified_at
+                        )
+                    ),
+                ],
+            )
 
         self._retry(attempt)
 
@@ -238,11 +301,20 @@ class Catalog:
         if copy.complete:
             self._store.commit(
                 [contract.Compare(entry.key, entry.revision)],
-                [self._put_copy(dataclasses.replace(
-                    copy, verified_at=self._clock()))])
+                [
+                    self._put_copy(
+                        dataclasses.replace(copy, verified_at=self._clock())
+                    )
+                ],
+            )
 
-    def published(self, digest: str, location_id: str,
-                  images: tuple[str, ...], refused: str) -> None:
+    def published(
+        self,
+        digest: str,
+        location_id: str,
+        images: tuple[str, ...],
+        refused: str,
+    ) -> None:
         """Record what a node has published of a copy; see ``objects.Copy``.
 
         Nothing is written if nothing changed, or the copy is gone.
@@ -255,17 +327,20 @@ class Catalog:
         if now != copy:
             self._store.commit(
                 [contract.Compare(entry.key, entry.revision)],
-                [self._put_copy(now)])
+                [self._put_copy(now)],
+            )
 
-    def forget_copy(self, digest: str, location_id: str,
-                    revision: int | None = None) -> None:
+    def forget_copy(
+        self, digest: str, location_id: str, revision: int | None = None
+    ) -> None:
         """Remove the record of a copy that is not on disk any more.
 
         :param revision: of the record, if it must not have changed since
         """
         key = self._copy_key(digest, location_id)
-        compares = ([] if revision is None
-                    else [contract.Compare(key, revision)])
+        compares = (
+            [] if revision is None else [contract.Compare(key, revision)]
+        )
         self._store.commit(compares, [contract.Delete(key)])
 
     def copy_revision(self, digest: str, location_id: str) -> int:
@@ -273,8 +348,9 @@ class Catalog:
         entry = self._store.get(self._copy_key(digest, location_id))
         return entry.revision if entry is not None else 0
 
-    def release(self, digest: str, location_id: str,
-                keepers: Iterable[str]) -> bool:
+    def release(
+        self, digest: str, location_id: str, keepers: Iterable[str]
+    ) -> bool:
         """Forget a copy if all *keepers* (location ids) are complete.
 
         Two nodes that would each rely on the other cannot both succeed.
@@ -284,15 +360,19 @@ class Catalog:
         compares = []
         for keeper in keepers:
             entry = self._store.get(self._copy_key(digest, keeper))
-            if (entry is None
-                    or not objects.Copy.from_json(entry.value).complete):
+            if (
+                entry is None
+                or not objects.Copy.from_json(entry.value).complete
+            ):
                 return False
             compares.append(contract.Compare(entry.key, entry.revision))
         return bool(compares) and self._store.commit(
-            compares, [contract.Delete(self._copy_key(digest, location_id))])
+            compares, [contract.Delete(self._copy_key(digest, location_id))]
+        )
 
-    def drop_copy(self, digest: str, location_id: str,
-                  is_there: Callable[[], bool]) -> None:
+    def drop_copy(
+        self, digest: str, location_id: str, is_there: Callable[[], bool]
+    ) -> None:
         """Forget a copy unless *is_there*; one just bound stays as well."""
         revision = self.copy_revision(digest, location_id)
         if revision and not is_there():
@@ -303,30 +383,40 @@ class Catalog:
     def nodes(self) -> dict[str, objects.Node]:
         """Return the live nodes, by name."""
         prefix = f'{self._root}/nodes/'
-        return {entry.key.removeprefix(prefix):
-                objects.Node.from_json(entry.value)
-                for entry in self._store.list(prefix)}
+        return {
+            entry.key.removeprefix(prefix): objects.Node.from_json(entry.value)
+            for entry in self._store.list(prefix)
+        }
 
     def nodes_with(self, digest: str) -> set[str]:
         """Return the names of the nodes with a complete copy, live or not."""
-        complete = {copy.location_id for copy in self.copies(digest)
-                    if copy.complete}
-        return {location.node for location in self.locations()
-                if location.id in complete}
+        complete = {
+            copy.location_id for copy in self.copies(digest) if copy.complete
+        }
+        return {
+            location.node
+            for location in self.locations()
+            if location.id in complete
+        }
 
     def holders(self, digest: str) -> list[objects.Node]:
         """Return the live nodes with a complete copy of a template."""
         names = self.nodes_with(digest)
-        return [node for name, node in self.nodes().items()
-                if name in names]
+        return [node for name, node in self.nodes().items() if name in names]
 
     def announce(self, node: objects.Node, lease: int) -> None:
         """Record a live node for as long as its lease lives.
 
         :raises NotFound: if the lease has expired
         """
-        self._store.commit([], [contract.Put(
-            f'{self._root}/nodes/{node.name}', node.to_json(), lease)])
+        self._store.commit(
+            [],
+            [
+                contract.Put(
+                    f'{self._root}/nodes/{node.name}', node.to_json(), lease
+                )
+            ],
+        )
 
     def grant(self, ttl: int) -> int:
         """Return a new lease of *ttl* seconds."""
@@ -348,8 +438,10 @@ class Catalog:
 
     def locations(self) -> list[objects.Location]:
         """Return all locations of the cluster, by id."""
-        return [objects.Location.from_json(entry.value)
-                for entry in self._store.list(f'{self._root}/locations/')]
+        return [
+            objects.Location.from_json(entry.value)
+            for entry in self._store.list(f'{self._root}/locations/')
+        ]
 
     def put_location(self, location: objects.Location) -> None:
         """Record a location; nothing is written if nothing changed."""
@@ -367,14 +459,16 @@ class Catalog:
             go nowhere
         """
         known = self.locations()
-        if (any(each.node == node for each in known)
-                and not any(each.node != node
-                            and each.state == objects.ACTIVE
-                            and each.tier != objects.STAGING
-                            for each in known)):
+        if any(each.node == node for each in known) and not any(
+            each.node != node
+            and each.state == objects.ACTIVE
+            and each.tier != objects.STAGING
+            for each in known
+        ):
             raise exceptions.Invalid(
                 f'no other node than {node} has an active location, which '
-                f'could take its copies')
+                f'could take its copies'
+            )
         return self._set_states(node, objects.ACTIVE, objects.DRAINING)
 
     def resume(self, node: str) -> list[objects.Location]:
@@ -385,13 +479,15 @@ class Catalog:
         """
         return self._set_states(node, objects.DRAINING, objects.ACTIVE)
 
-    def _set_states(self, node: str, old: str,
-                    new: str) -> list[objects.Location]:
+    def _set_states(
+        self, node: str, old: str, new: str
+    ) -> list[objects.Location]:
         """Change the state of a node's locations where it is *old*."""
         for location in self.locations():
             if location.node == node:
-                self._retry(functools.partial(
-                    self._set_state, location.id, old, new))
+                self._retry(
+                    functools.partial(self._set_state, location.id, old, new)
+                )
         changed = [each for each in self.locations() if each.node == node]
         if not changed:
             raise exceptions.NotFound(f'no node {node} has a location')
@@ -406,8 +502,13 @@ class Catalog:
             return True
         return self._store.commit(
             [contract.Compare(entry.key, entry.revision)],
-            [contract.Put(entry.key, dataclasses.replace(
-                location, state=new).to_json())])
+            [
+                contract.Put(
+                    entry.key,
+                    dataclasses.replace(location, state=new).to_json(),
+                )
+            ],
+        )
 
     # Keys and records
 
@@ -421,13 +522,13 @@ class Catalog:
     def _copy_key(self, digest: str, location_id: str) -> str:
         return f'{self._root}/copies/{digest}/{location_id}'
 
-    def _template(self, digest: str) -> tuple[
-            objects.TemplateRecord | None, int]:
+    def _template(
+        self, digest: str
+    ) -> tuple[objects.TemplateRecord | None, int]:
         entry = self._store.get(self._template_key(digest))
         if entry is None:
             return None, 0
-        return (objects.TemplateRecord.from_json(entry.value),
-                entry.revision)
+        return (objects.TemplateRecord.from_json(entry.value), entry.revision)
 
     def _copy(self, digest: str, location_id: str) -> objects.Copy:
         entry = self._store.get(self._copy_key(digest, location_id))
@@ -436,16 +537,20 @@ class Catalog:
         return objects.Copy.from_json(entry.value)
 
     def _copies(self, below: str = '') -> list[objects.Copy]:
-        return [objects.Copy.from_json(entry.value)
-                for entry in self._store.list(f'{self._root}/copies/{below}')]
+        return [
+            objects.Copy.from_json(entry.value)
+            for entry in self._store.list(f'{self._root}/copies/{below}')
+        ]
 
     def _put_template(self, record: objects.TemplateRecord) -> contract.Put:
-        return contract.Put(self._template_key(record.template.digest),
-                            record.to_json())
+        return contract.Put(
+            self._template_key(record.template.digest), record.to_json()
+        )
 
     def _put_copy(self, copy: objects.Copy) -> contract.Put:
-        return contract.Put(self._copy_key(copy.digest, copy.location_id),
-                            copy.to_json())
+        return contract.Put(
+            self._copy_key(copy.digest, copy.location_id), copy.to_json()
+        )
 
     @staticmethod
     def _retry(attempt: Callable[[], bool]) -> None:
@@ -453,4 +558,5 @@ class Catalog:
             if attempt():
                 return
         raise exceptions.Unavailable(
-            'the catalog changes too fast to be written; try again')
+            'the catalog changes too fast to be written; try again'
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The key-value contract under the catalog, after etcd's model.
 
 Drivers are found by stevedore in the namespace ``tmpl_glance_store.catalog``,
@@ -96,8 +97,9 @@ class KeyValue(abc.ABC):
         """Return all entries whose keys begin with *prefix*, by key."""
 
     @abc.abstractmethod
-    def commit(self, compares: Sequence[Compare],
-               writes: Sequence[Put | Delete]) -> bool:
+    def commit(
+        self, compares: Sequence[Compare], writes: Sequence[Put | Delete]
+    ) -> bool:
         """Make all *writes* at once if all *compares* hold.
 
         :returns: whether they held

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The key-value contract on SQLite: for the processes of one machine."""
 
 import contextlib
@@ -24,7 +25,8 @@ _SCHEMA = (
     'AUTOINCREMENT, ttl INTEGER NOT NULL, expires REAL NOT NULL)',
     'CREATE TABLE IF NOT EXISTS revisions (id INTEGER PRIMARY KEY '
     'CHECK (id = 0), last INTEGER NOT NULL)',
-    'INSERT OR IGNORE INTO revisions VALUES (0, 0)')
+    'INSERT OR IGNORE INTO revisions VALUES (0, 0)',
+)
 
 
 def _create(db: sqlite3.Connection) -> None:
@@ -63,19 +65,26 @@ class SQLiteKeyValue(contract.KeyValue):
 
     def __init__(self, url: str) -> None:
         parts = urllib.parse.urlsplit(url)
-        if (parts.scheme != 'sqlite' or parts.netloc or parts.query
-                or not parts.path.startswith('//')):
+        if (
+            parts.scheme != 'sqlite'
+            or parts.netloc
+            or parts.query
+            or not parts.path.startswith('//')
+        ):
             raise exceptions.BadConfiguration(
                 f'tmpl_store_catalog: {url!r} is not sqlite:/// and an '
-                f'absolute path, such as sqlite:////var/lib/tmpl/c.sqlite')
+                f'absolute path, such as sqlite:////var/lib/tmpl/c.sqlite'
+            )
         self._path = os.path.normpath(
-            '/' + urllib.parse.unquote(parts.path).lstrip('/'))
+            '/' + urllib.parse.unquote(parts.path).lstrip('/')
+        )
         try:
             os.makedirs(os.path.dirname(self._path), 0o750, exist_ok=True)
             self._create_file()
         except OSError as exc:
             raise exceptions.BadConfiguration(
-                f'tmpl_store_catalog: {exc}') from exc
+                f'tmpl_store_catalog: {exc}'
+            ) from exc
         self._local = threading.local()
         self._require_database()
 
@@ -86,8 +95,7 @@ class SQLiteKeyValue(contract.KeyValue):
         # An existing file is not opened here: to close it would drop the
         # locks that SQLite has on it in this process (POSIX advisory locks).
         with contextlib.suppress(FileExistsError):
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL,
-                         0o640)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
             try:
                 if os.stat(os.path.dirname(self._path)).st_mode & stat.S_IWGRP:
                     os.fchmod(fd, 0o660)
@@ -99,29 +107,45 @@ class SQLiteKeyValue(contract.KeyValue):
 
     def get(self, key: str) -> contract.Entry | None:
         with _translated(self._path):
-            rows = self._connection().execute(
-                'SELECT key, value, revision FROM entries LEFT JOIN leases '
-                'ON lease = id WHERE key = ? AND '
-                '(lease IS NULL OR expires > ?)',
-                (key, time.time())).fetchall()
+            rows = (
+                self._connection()
+                .execute(
+                    'SELECT key, value, revision FROM entries '
+                    'LEFT JOIN leases ON lease = id WHERE key = ? AND '
+                    '(lease IS NULL OR expires > ?)',
+                    (key, time.time()),
+                )
+                .fetchall()
+            )
         return contract.Entry(*rows[0]) if rows else None
 
     def list(self, prefix: str) -> list[contract.Entry]:
         with _translated(self._path):
-            rows = self._connection().execute(
-                'SELECT key, value, revision FROM entries LEFT JOIN leases '
-                'ON lease = id WHERE key >= ? AND key < ? AND '
-                '(lease IS NULL OR expires > ?) ORDER BY key',
-                (prefix, prefix + '\U0010ffff', time.time())).fetchall()
+            rows = (
+                self._connection()
+                .execute(
+                    'SELECT key, value, revision FROM entries '
+                    'LEFT JOIN leases ON lease = id '
+                    'WHERE key >= ? AND key < ? AND '
+                    '(lease IS NULL OR expires > ?) ORDER BY key',
+                    (prefix, prefix + '\U0010ffff', time.time()),
+                )
+                .fetchall()
+            )
         return [contract.Entry(*row) for row in rows]
 
-    def commit(self, compares: Sequence[contract.Compare],
-               writes: Sequence[contract.Put | contract.Delete]) -> bool:
+    def commit(
+        self,
+        compares: Sequence[contract.Compare],
+        writes: Sequence[contract.Put | contract.Delete],
+    ) -> bool:
         with self._transaction() as db:
             self._expire(db)
             for compare in compares:
-                row = db.execute('SELECT revision FROM entries WHERE key = ?',
-                                 (compare.key,)).fetchone()
+                row = db.execute(
+                    'SELECT revision FROM entries WHERE key = ?',
+                    (compare.key,),
+                ).fetchone()
                 if (row[0] if row else 0) != compare.revision:
                     return False
             if writes:
@@ -132,16 +156,21 @@ class SQLiteKeyValue(contract.KeyValue):
         with self._transaction() as db:
             lease = db.execute(
                 'INSERT INTO leases (ttl, expires) VALUES (?, ?)',
-                (ttl, time.time() + ttl)).lastrowid
+                (ttl, time.time() + ttl),
+            ).lastrowid
             assert lease is not None
             return lease
 
     def keep_alive(self, lease: int) -> bool:
         with self._transaction() as db:
             self._expire(db)
-            return db.execute(
-                'UPDATE leases SET expires = ? + ttl WHERE id = ?',
-                (time.time(), lease)).rowcount == 1
+            return (
+                db.execute(
+                    'UPDATE leases SET expires = ? + ttl WHERE id = ?',
+                    (time.time(), lease),
+                ).rowcount
+                == 1
+            )
 
     def revoke(self, lease: int) -> None:
         with self._transaction() as db:
@@ -170,12 +199,14 @@ class SQLiteKeyValue(contract.KeyValue):
         return connection
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT,
-                             isolation_level=None)
+        db = sqlite3.connect(
+            self._path, timeout=_BUSY_TIMEOUT, isolation_level=None
+        )
         db.execute('PRAGMA synchronous = FULL')
         # Who only reads must not have to wait for who writes.
-        if not db.execute("SELECT 1 FROM sqlite_master "
-                          "WHERE name = 'revisions'").fetchone():
+        if not db.execute(
+            "SELECT 1 FROM sqlite_master WHERE name = 'revisions'"
+        ).fetchone():
             _create(db)
         return db
 
@@ -186,7 +217,8 @@ class SQLiteKeyValue(contract.KeyValue):
             pass  # busy, or on a disk that is away: later calls try again
         except sqlite3.DatabaseError as exc:
             raise exceptions.BadConfiguration(
-                f'tmpl_store_catalog: {self._path}: {exc}') from exc
+                f'tmpl_store_catalog: {self._path}: {exc}'
+            ) from exc
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -205,34 +237,48 @@ class SQLiteKeyValue(contract.KeyValue):
         now = (time.time(),)
         gone = db.execute(
             'DELETE FROM entries WHERE lease IN '
-            '(SELECT id FROM leases WHERE expires <= ?)', now).rowcount
+            '(SELECT id FROM leases WHERE expires <= ?)',
+            now,
+        ).rowcount
         db.execute('DELETE FROM leases WHERE expires <= ?', now)
         if gone:
             db.execute('UPDATE revisions SET last = last + 1')
 
     @staticmethod
-    def _write(db: sqlite3.Connection,
-               writes: Sequence[contract.Put | contract.Delete]) -> None:
+    def _write(
+        db: sqlite3.Connection,
+        writes: Sequence[contract.Put | contract.Delete],
+    ) -> None:
         db.execute('UPDATE revisions SET last = last + 1')
         revision = db.execute('SELECT last FROM revisions').fetchone()[0]
         for write in writes:
             if isinstance(write, contract.Delete):
                 db.execute('DELETE FROM entries WHERE key = ?', (write.key,))
                 continue
-            if write.lease is not None and not db.execute(
-                    'SELECT 1 FROM leases WHERE id = ?',
-                    (write.lease,)).fetchone():
+            if (
+                write.lease is not None
+                and not db.execute(
+                    'SELECT 1 FROM leases WHERE id = ?', (write.lease,)
+                ).fetchone()
+            ):
                 raise exceptions.NotFound(f'lease {write.lease} has expired')
-            db.execute('INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)',
-                       (write.key, write.value, revision, write.lease))
+            db.execute(
+                'INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)',
+                (write.key, write.value, revision, write.lease),
+            )
 
     def state(self) -> tuple[int, str]:
         """Return a value that differs after any change or expiry."""
         with _translated(self._path):
-            return self._connection().execute(
-                'SELECT last, (SELECT group_concat(id) FROM leases '
-                'WHERE expires > ?) FROM revisions',
-                (time.time(),)).fetchone()
+            return (
+                self._connection()
+                .execute(
+                    'SELECT last, (SELECT group_concat(id) FROM leases '
+                    'WHERE expires > ?) FROM revisions',
+                    (time.time(),),
+                )
+                .fetchone()
+            )
 
 
 class _Watch(contract.Watch):

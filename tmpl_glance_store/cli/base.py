@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the commands share: the catalog, and how figures are shown."""
 
 import argparse
@@ -12,8 +13,8 @@ from cliff import show
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects
-from tmpl_glance_store import opts
 from tmpl_glance_store.catalog import catalog as catalog_domain
+from tmpl_glance_store.options import store as opts
 from tmpl_glance_store.placement import contract as placement
 
 
@@ -51,12 +52,17 @@ class NodeCommand(Lister):
         return parser
 
     @staticmethod
-    def show(locations: Iterable[objects.Location]
-             ) -> tuple[tuple[str, ...], Iterator[Any]]:
+    def show(
+        locations: Iterable[objects.Location],
+    ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
-        return (('Location', 'Node', 'Tier', 'Path', 'State'), (
-            (each.id, each.node, each.tier, each.path, each.state)
-            for each in locations))
+        return (
+            ('Location', 'Node', 'Tier', 'Path', 'State'),
+            (
+                (each.id, each.node, each.tier, each.path, each.state)
+                for each in locations
+            ),
+        )
 
 
 class PinCommand(ShowOne):
@@ -65,20 +71,27 @@ class PinCommand(ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of the command."""
         parser = super().get_parser(prog_name)
-        parser.add_argument('template', help='image id, digest, or the '
-                                             'beginning of a digest')
+        parser.add_argument(
+            'template', help='image id, digest, or the beginning of a digest'
+        )
         return parser
 
-    def pin(self, name: str,
-            pinned: bool) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    def pin(
+        self, name: str, pinned: bool
+    ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Return (names, values)."""
         record = self.catalog.pin(digest_of(self.catalog, name), pinned)
-        return (('digest', 'pinned', 'images'),
-                (record.template.digest, record.pinned, list(record.images)))
+        return (
+            ('digest', 'pinned', 'images'),
+            (record.template.digest, record.pinned, list(record.images)),
+        )
 
 
-def policy(options: opts.Options, catalog: catalog_domain.Catalog,
-           pinned: bool = False) -> placement.Policy:
+def policy(
+    options: opts.Options,
+    catalog: catalog_domain.Catalog,
+    pinned: bool = False,
+) -> placement.Policy:
     """Return the placement policy over the cluster's locations now.
 
     :param pinned: the one for pinned templates
@@ -97,11 +110,15 @@ def digest_of(catalog: catalog_domain.Catalog, name: str) -> str:
     try:
         return catalog.image(name).digest
     except exceptions.NotFound:
-        found = [record.template.digest for record in catalog.templates()
-                 if record.template.digest.startswith(name)]
+        found = [
+            record.template.digest
+            for record in catalog.templates()
+            if record.template.digest.startswith(name)
+        ]
     if len(found) > 1:
         raise exceptions.Invalid(
-            f'{name} is the beginning of {len(found)} digests; give more')
+            f'{name} is the beginning of {len(found)} digests; give more'
+        )
     if not found:
         raise exceptions.NotFound(f'no image or template {name}')
     return found[0]

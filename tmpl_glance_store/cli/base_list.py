@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``tmpl-manage base list``"""
 
 import argparse
@@ -6,8 +7,8 @@ from typing import Any
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
-from tmpl_glance_store import peer
 from tmpl_glance_store.cli import base
+from tmpl_glance_store.remote import templates as peer
 
 
 class BaseList(base.Lister):
@@ -19,35 +20,64 @@ class BaseList(base.Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of the command."""
         parser = super().get_parser(prog_name)
-        parser.add_argument('--node', action='append', metavar='NAME',
-                            help='only of this one (repeatable)')
+        parser.add_argument(
+            '--node',
+            action='append',
+            metavar='NAME',
+            help='only of this one (repeatable)',
+        )
         parser.add_argument('--image', metavar='ID', help='only of this one')
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], Iterator[Any]]:
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
         live = self.catalog.nodes()
         peers = factory.build_peers(self.options)
         for name in parsed_args.node or ():
             if name not in live:
                 raise exceptions.NotFound(
-                    f'no agent of a node {name} lives; see node list')
-        return (('Node', 'Image', 'Template', 'State', 'Mode', 'Raw',
-                 'Boots Wait', 'Instances', 'Reason'),
-                (row for name in sorted(parsed_args.node or live)
-                 for row in _rows(peers, name, live[name].api)
-                 if parsed_args.image in (None, row[1])))
+                    f'no agent of a node {name} lives; see node list'
+                )
+        return (
+            (
+                'Node',
+                'Image',
+                'Template',
+                'State',
+                'Mode',
+                'Raw',
+                'Boots Wait',
+                'Instances',
+                'Reason',
+            ),
+            (
+                row
+                for name in sorted(parsed_args.node or live)
+                for row in _rows(peers, name, live[name].api)
+                if parsed_args.image in (None, row[1])
+            ),
+        )
 
 
-def _rows(peers: peer.RemoteTemplates, node: str,
-          url: str) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    peers: peer.RemoteTemplates, node: str, url: str
+) -> Iterator[tuple[Any, ...]]:
     try:
         images = peers.status(url)['images']
     except (exceptions.Unavailable, KeyError) as exc:
         yield node, None, None, 'unknown', None, None, None, [], str(exc)
         return
     for each in images:
-        yield (node, each['image'], each['digest'], each['state'],
-               each['mode'], each['converted'], each['boots_wait'],
-               each['instances'], each['reason'])
+        yield (
+            node,
+            each['image'],
+            each['digest'],
+            each['state'],
+            each['mode'],
+            each['converted'],
+            each['boots_wait'],
+            each['instances'],
+            each['reason'],
+        )

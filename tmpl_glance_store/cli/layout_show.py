@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``tmpl-manage layout show``"""
 
 import argparse
@@ -16,14 +17,21 @@ class LayoutShow(base.Lister):
         """Return the parser of the command."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            'name', nargs='?', help='image id, digest (or its beginning), or '
-                                    '0x and a position: show its targets')
-        parser.add_argument('--ranges', action='store_true',
-                            help='show every range, not the shares')
+            'name',
+            nargs='?',
+            help='image id, digest (or its beginning), or '
+            '0x and a position: show its targets',
+        )
+        parser.add_argument(
+            '--ranges',
+            action='store_true',
+            help='show every range, not the shares',
+        )
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], Iterator[Any]]:
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
         if parsed_args.name:
             return self._targets(self._position(parsed_args.name))
@@ -42,27 +50,58 @@ class LayoutShow(base.Lister):
             raise exceptions.NotFound(f'the catalog has lost {name}')
         return record.template.position
 
-    def _targets(self, position: int) -> tuple[tuple[str, ...],
-                                               Iterator[Any]]:
+    def _targets(self, position: int) -> tuple[tuple[str, ...], Iterator[Any]]:
         targets = base.policy(self.options, self.catalog).targets(position)
-        return (('Rank', 'Position', 'Node', 'Tier', 'Path', 'Location'), (
-            (rank, f'{position:016x}', each.node, each.tier, each.path,
-             each.id) for rank, each in enumerate(targets, 1)))
+        return (
+            ('Rank', 'Position', 'Node', 'Tier', 'Path', 'Location'),
+            (
+                (
+                    rank,
+                    f'{position:016x}',
+                    each.node,
+                    each.tier,
+                    each.path,
+                    each.id,
+                )
+                for rank, each in enumerate(targets, 1)
+            ),
+        )
 
     def _ranges(self) -> tuple[tuple[str, ...], Iterator[Any]]:
         ranges = base.policy(self.options, self.catalog).ranges()
-        return (('First', 'Last', 'Node', 'Path', 'Location'), (
-            (f'{first:016x}', f'{last:016x}', each.node, each.path, each.id)
-            for first, last, each in ranges))
+        return (
+            ('First', 'Last', 'Node', 'Path', 'Location'),
+            (
+                (
+                    f'{first:016x}',
+                    f'{last:016x}',
+                    each.node,
+                    each.path,
+                    each.id,
+                )
+                for first, last, each in ranges
+            ),
+        )
 
     def _shares(self) -> tuple[tuple[str, ...], Iterator[Any]]:
         sizes: dict[str, list[int]] = {}
-        for first, last, each in base.policy(self.options,
-                                             self.catalog).ranges():
+        for first, last, each in base.policy(
+            self.options, self.catalog
+        ).ranges():
             sizes.setdefault(each.id, []).append(last - first + 1)
-        rows = ((each.node, each.path, each.weight,
-                 round(100 * sum(sizes[each.id]) / objects.SPACE, 2),
-                 len(sizes[each.id]), each.id)
-                for each in self.catalog.locations() if each.id in sizes)
-        return (('Node', 'Path', 'Weight GiB', 'Share %', 'Ranges',
-                 'Location'), rows)
+        rows = (
+            (
+                each.node,
+                each.path,
+                each.weight,
+                round(100 * sum(sizes[each.id]) / objects.SPACE, 2),
+                len(sizes[each.id]),
+                each.id,
+            )
+            for each in self.catalog.locations()
+            if each.id in sizes
+        )
+        return (
+            ('Node', 'Path', 'Weight GiB', 'Share %', 'Ranges', 'Location'),
+            rows,
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``tmpl-manage node drain``"""
 
 import argparse
@@ -15,7 +16,8 @@ class NodeDrain(base.NodeCommand):
     Its agent has to run meanwhile.
     """
 
-    def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], Iterator[Any]]:
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
         return self.show(self.catalog.drain(parsed_args.node))

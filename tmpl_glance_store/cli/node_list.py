@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``tmpl-manage node list``"""
 
 import argparse
@@ -11,8 +12,9 @@ from tmpl_glance_store.cli import base
 class NodeList(base.Lister):
     """List the nodes: whether their agents live, and what they fetch."""
 
-    def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], Iterator[Any]]:
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
         live = self.catalog.nodes()
         locations = self.catalog.locations()
@@ -26,13 +28,32 @@ class NodeList(base.Lister):
                 node = live.get(name)
                 own = [each for each in locations if each.node == name]
                 held = sum(copies.get(each.id, 0) for each in own)
-                yield (name, 'live' if node else 'away',
-                       _placement(own, held),
-                       node.release if node else '',
-                       node.api if node else '', node.swarm if node else '',
-                       len(own), held, len(node.fetching) if node else 0)
-        return (('Node', 'State', 'Placement', 'Release', 'API', 'Swarm',
-                 'Locations', 'Copies', 'Fetching'), rows())
+                yield (
+                    name,
+                    'live' if node else 'away',
+                    _placement(own, held),
+                    node.release if node else '',
+                    node.api if node else '',
+                    node.swarm if node else '',
+                    len(own),
+                    held,
+                    len(node.fetching) if node else 0,
+                )
+
+        return (
+            (
+                'Node',
+                'State',
+                'Placement',
+                'Release',
+                'API',
+                'Swarm',
+                'Locations',
+                'Copies',
+                'Fetching',
+            ),
+            rows(),
+        )
 
 
 def _placement(locations: list[objects.Location], held: int) -> str:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``tmpl-manage node resume``"""
 
 import argparse
@@ -10,7 +11,8 @@ from tmpl_glance_store.cli import base
 class NodeResume(base.NodeCommand):
     """Let a node that was drained take copies again."""
 
-    def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], Iterator[Any]]:
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
         return self.show(self.catalog.resume(parsed_args.node))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``tmpl-manage template unpin``"""
 
 import argparse
@@ -12,7 +13,8 @@ class TemplateUnpin(base.PinCommand):
     Copies on other nodes stay as a cache.
     """
 
-    def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Return (names, values)."""
         return self.pin(parsed_args.template, False)

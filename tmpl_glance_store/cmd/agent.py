@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``tmpl-agent``: keeps the templates of one node as they should be."""
 
 import signal
@@ -9,18 +10,22 @@ from oslo_log import log as logging
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
-from tmpl_glance_store import opts
 from tmpl_glance_store.agent import service
+from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
 
 _PATIENCE = 9  # seconds; systemd and operators expect an end within 10
 
 _CLI_OPTS = [
-    cfg.StrOpt('group', default='tmpl', help="""
+    cfg.StrOpt(
+        'group',
+        default='tmpl',
+        help="""
 Option group to read: [tmpl] of a file of the agent's own, or the group of a
 tmpl backend in glance-api.conf.
-"""),
+""",
+    ),
 ]
 
 
@@ -33,14 +38,16 @@ def main(argv: list[str] | None = None) -> int:
     conf = cfg.ConfigOpts()
     logging.register_options(conf)
     conf.register_cli_opts(_CLI_OPTS)
-    conf(sys.argv[1:] if argv is None else argv, project='tmpl',
-         prog='tmpl-agent')
+    conf(
+        sys.argv[1:] if argv is None else argv,
+        project='tmpl',
+        prog='tmpl-agent',
+    )
     logging.setup(conf, 'tmpl-agent')
     conf.register_opts(opts.STORE_OPTS + opts.AGENT_OPTS, group=conf.group)
     conf.register_opts(opts.NOVA_OPTS, group='nova')
     try:
-        agent = factory.build_agent(*_options(conf),
-                                    opts.read_nova(conf.nova))
+        agent = factory.build_agent(*_options(conf), opts.read_nova(conf.nova))
     except exceptions.BadConfiguration as exc:
         LOG.error('tmpl-agent cannot start: %s', exc)
         print(f'tmpl-agent: {exc}', file=sys.stderr)
@@ -51,8 +58,10 @@ def main(argv: list[str] | None = None) -> int:
 def _options(conf: cfg.ConfigOpts) -> tuple[opts.Options, opts.AgentOptions]:
     group = conf[conf.group]
     # A backend of Glance is its own cluster by default: see opts.py.
-    return (opts.read(group, default_cluster=conf.group),
-            opts.read_agent(group))
+    return (
+        opts.read(group, default_cluster=conf.group),
+        opts.read_agent(group),
+    )
 
 
 def _serve(conf: cfg.ConfigOpts, agent: service.Service) -> int:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``tmpl-manage``: the operator's window on a cluster.
 
 Exit codes: 0 done, 1 failed (the message says why), 2 wrong arguments.
@@ -13,9 +14,9 @@ from oslo_config import cfg
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
-from tmpl_glance_store import opts
 from tmpl_glance_store import version
 from tmpl_glance_store.catalog import catalog
+from tmpl_glance_store.options import store as opts
 
 
 class Manage(app.App):
@@ -24,22 +25,32 @@ class Manage(app.App):
     def __init__(self) -> None:
         super().__init__(
             description='See where the templates of a cluster are.',
-            version=version.RELEASE, deferred_help=True,
+            version=version.RELEASE,
+            deferred_help=True,
             command_manager=commandmanager.CommandManager(
-                'tmpl_glance_store.cli'))
+                'tmpl_glance_store.cli'
+            ),
+        )
         self.store_options: opts.Options
         self.catalog: catalog.Catalog
 
-    def build_option_parser(self, *args: Any,
-                            **kwargs: Any) -> argparse.ArgumentParser:
+    def build_option_parser(
+        self, *args: Any, **kwargs: Any
+    ) -> argparse.ArgumentParser:
         """Return the parser of the global options."""
         parser = super().build_option_parser(*args, **kwargs)
         parser.add_argument(
-            '--config-file', action='append', metavar='PATH',
-            help='as given to tmpl-agent or glance-api (repeatable)')
+            '--config-file',
+            action='append',
+            metavar='PATH',
+            help='as given to tmpl-agent or glance-api (repeatable)',
+        )
         parser.add_argument(
-            '--group', default='tmpl', metavar='NAME',
-            help='its option group: tmpl, or the backend in glance-api.conf')
+            '--group',
+            default='tmpl',
+            metavar='NAME',
+            help='its option group: tmpl, or the backend in glance-api.conf',
+        )
         return parser
 
     def prepare_to_run_command(self, cmd: Any) -> None:
@@ -48,8 +59,12 @@ class Manage(app.App):
             return
         conf = cfg.ConfigOpts()
         group = self.options.group
-        conf([], project='tmpl', prog='tmpl-agent',
-             default_config_files=self.options.config_file)
+        conf(
+            [],
+            project='tmpl',
+            prog='tmpl-agent',
+            default_config_files=self.options.config_file,
+        )
         conf.register_opts(opts.STORE_OPTS, group=group)
         self.store_options = opts.read(conf[group], default_cluster=group)
         self.catalog = factory.build_catalog(self.store_options)

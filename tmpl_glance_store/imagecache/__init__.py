@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The publisher: templates of this node appear in Nova's image cache.
 
 :class:`ImageCache` is the way in; only ``qemu_img`` runs qemu-img.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The image cache as it should be: one pass over the templates of a node.
 
 Plan apart from act does not fit here: what is to be done depends on one
@@ -22,10 +23,9 @@ from typing import Any
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
-from tmpl_glance_store import opts
-from tmpl_glance_store.imagecache import conversion
+from tmpl_glance_store.disk_images import conversion
+from tmpl_glance_store.disk_images import inspection
 from tmpl_glance_store.imagecache import downloads
-from tmpl_glance_store.imagecache import inspection
 from tmpl_glance_store.imagecache import instances
 from tmpl_glance_store.imagecache import ledger
 from tmpl_glance_store.imagecache import linking
@@ -47,6 +47,7 @@ from tmpl_glance_store.imagecache.states import REFUSED
 from tmpl_glance_store.imagecache.states import STALE
 from tmpl_glance_store.imagecache.states import WAITING
 from tmpl_glance_store.imagecache.states import State
+from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
 
@@ -70,22 +71,32 @@ class ImageCache:
     :param ended: called when something has changed that :meth:`run` waits for
     """
 
-    def __init__(self, options: opts.NovaOptions, ended: Callable[[], None],
-                 clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        options: opts.NovaOptions,
+        ended: Callable[[], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._options = options
         self._directory = options.base_directory
         self._clock = clock
         self._owner = ownership.Ownership(options)
-        self._linker = linking.Linker(options.base_directory,
-                                      options.publish, options.mode,
-                                      self._owner,
-                                      links=not options.complete_clones)
-        self._preparation = preparation.Preparation(options, self._linker,
-                                                    ended)
-        self._locks = locks.Locks(options.instances_path, self._owner,
-                                  options.lock_timeout)
+        self._linker = linking.Linker(
+            options.base_directory,
+            options.publish,
+            options.mode,
+            self._owner,
+            links=not options.complete_clones,
+        )
+        self._preparation = preparation.Preparation(
+            options, self._linker, ended
+        )
+        self._locks = locks.Locks(
+            options.instances_path, self._owner, options.lock_timeout
+        )
         self._publication = publication.Publication(
-            self._linker, self._locks, self._owner, clock)
+            self._linker, self._locks, self._owner, clock
+        )
         self._instances = instances.Instances(options.instances_path)
         # The ledgers are also written by who proves base files.
         self._mutex = threading.RLock()
@@ -100,9 +111,14 @@ class ImageCache:
 
     # The pass
 
-    def run(self, held: Sequence[Held],
-            arriving: Mapping[str, Collection[str]], failed: Collection[str],
-            images: Mapping[str, str], roots: Iterable[str]) -> None:
+    def run(
+        self,
+        held: Sequence[Held],
+        arriving: Mapping[str, Collection[str]],
+        failed: Collection[str],
+        images: Mapping[str, str],
+        roots: Iterable[str],
+    ) -> None:
         """Make one pass.
 
         :param held: the templates of this node that have images
@@ -114,17 +130,25 @@ class ImageCache:
         with self._mutex:
             self._open(roots)
             problem = self._problem()
-            states = {image_id: self._settle(each, image_id, problem)
-                      for each in held for image_id in each.images}
+            states = {
+                image_id: self._settle(each, image_id, problem)
+                for each in held
+                for image_id in each.images
+            }
             for digest, image_ids in arriving.items():
                 for image_id in image_ids:
                     path = self._path(image_id)
                     if image_id not in states and not os.path.exists(path):
                         states[image_id] = self._expect(
-                            digest, image_id, problem, digest in failed)
+                            digest, image_id, problem, digest in failed
+                        )
             self._preparation.keep_only(
-                {each.digest for each in states.values()
-                 if each.state not in (PUBLISHED, FOREIGN, DAMAGED, STALE)})
+                {
+                    each.digest
+                    for each in states.values()
+                    if each.state not in (PUBLISHED, FOREIGN, DAMAGED, STALE)
+                }
+            )
             self._guard(states, images)
             self._forget(states, images)
             self._tell(states)
@@ -148,9 +172,11 @@ class ImageCache:
         mount = fsutil.mount_point(self._directory)
         for entry in self._entries():
             if entry.is_hidden(mount):
-                return (f'{entry.mount} is not mounted, where base files are. '
-                        f'If it is not to be any more, remove the directory '
-                        f'published in each location, and restart')
+                return (
+                    f'{entry.mount} is not mounted, where base files are. '
+                    f'If it is not to be any more, remove the directory '
+                    f'published in each location, and restart'
+                )
         try:
             self._owner.make_directory(self._directory)
             if os.statvfs(self._directory).f_flag & os.ST_RDONLY:
@@ -170,8 +196,7 @@ class ImageCache:
 
     # One image of a template that is here
 
-    def _settle(self, held: Held, image_id: str,
-                problem: str | None) -> State:
+    def _settle(self, held: Held, image_id: str, problem: str | None) -> State:
         """Bring one base file in line, as far as that goes now."""
         try:
             state, reason = self._attempt(held, image_id, problem)
@@ -181,16 +206,20 @@ class ImageCache:
             state, reason = FAILED, str(exc)
         return State(image_id, held.digest, state, reason)
 
-    def _attempt(self, held: Held, image_id: str,
-                 problem: str | None) -> tuple[str, str]:
+    def _attempt(
+        self, held: Held, image_id: str, problem: str | None
+    ) -> tuple[str, str]:
         path = self._path(image_id)
         entry = self._entry(os.path.basename(path))
         if entry is not None and os.path.exists(path) and entry.is_there():
             return self._keep(entry, held)
         if os.path.lexists(path) and not self._is_forgotten(path, held):
-            return FOREIGN, (publication.FOREIGN if os.path.exists(path) else
-                             'a symbolic link that leads nowhere, and is not '
-                             'ours; Nova replaces it')
+            return FOREIGN, (
+                publication.FOREIGN
+                if os.path.exists(path)
+                else 'a symbolic link that leads nowhere, and is not '
+                'ours; Nova replaces it'
+            )
         if problem is not None:
             return FAILED, problem
         prepared = self._preparation.get(held)
@@ -215,33 +244,47 @@ class ImageCache:
 
     def _progress(self, digest: str) -> str:
         percentage = self._preparation.progress(digest)
-        return ('' if percentage is None
-                else f'{percentage:.0f} % converted to raw')
+        return (
+            ''
+            if percentage is None
+            else f'{percentage:.0f} % converted to raw'
+        )
 
     def _keep(self, entry: ledger.Entry, held: Held) -> tuple[str, str]:
         """Look after a base file of ours."""
         if entry.digest != held.digest:
             # Not touched, so that Nova ages it out.
-            return STALE, ('its base file is of content that the image had '
-                           'before, and Nova boots that')
+            return STALE, (
+                'its base file is of content that the image had '
+                'before, and Nova boots that'
+            )
         if self._options.complete_clones and entry.mode in linking.LINKS:
-            return FAILED, (f'made as a {entry.mode} before images_type was '
-                            f'changed: Nova could not write its copies. '
-                            f'Remove it when no instance needs it')
+            return FAILED, (
+                f'made as a {entry.mode} before images_type was '
+                f'changed: Nova could not write its copies. '
+                f'Remove it when no instance needs it'
+            )
         if entry.damaged:
             return DAMAGED, 'its bytes are not those of its digest any more'
         self._touch(entry.path)
-        wants_raw = (self._options.force_raw
-                     and held.template.format not in ('raw', 'iso', None))
+        wants_raw = self._options.force_raw and held.template.format not in (
+            'raw',
+            'iso',
+            None,
+        )
         if entry.converted != wants_raw:
-            return PUBLISHED, ('made before force_raw was changed; a base '
-                               'file is never replaced')
+            return PUBLISHED, (
+                'made before force_raw was changed; a base '
+                'file is never replaced'
+            )
         return PUBLISHED, ''
 
     def _touch(self, path: str) -> None:
         """Tell Nova's cache manager that a base file is in use."""
-        if (self._clock() - os.stat(path).st_mtime
-                < self._options.touch_interval):
+        if (
+            self._clock() - os.stat(path).st_mtime
+            < self._options.touch_interval
+        ):
             return
         try:
             os.utime(path)
@@ -249,7 +292,8 @@ class ImageCache:
             raise exceptions.WriteDenied(
                 f'{path} cannot be touched: Nova will remove it as unused '
                 f'({exc.strerror}); libvirt has given it to another user: '
-                f'give the agent CAP_FOWNER') from exc
+                f'give the agent CAP_FOWNER'
+            ) from exc
 
     def _path(self, image_id: str) -> str:
         return os.path.join(self._directory, base_name(image_id))
@@ -262,25 +306,34 @@ class ImageCache:
 
     # Boots that wait
 
-    def _expect(self, digest: str, image_id: str, problem: str | None,
-                failed: bool) -> State:
+    def _expect(
+        self, digest: str, image_id: str, problem: str | None, failed: bool
+    ) -> State:
         """Return what an image is whose template is not here yet."""
         if failed:
             self._served.add(base_name(image_id))
         return State(
-            image_id, digest, FAILED if problem or failed else ARRIVING,
-            problem or ('its transfer failed' if failed else ''))
+            image_id,
+            digest,
+            FAILED if problem or failed else ARRIVING,
+            problem or ('its transfer failed' if failed else ''),
+        )
 
-    def _guard(self, states: Mapping[str, State],
-               images: Iterable[str]) -> None:
+    def _guard(
+        self, states: Mapping[str, State], images: Iterable[str]
+    ) -> None:
         """Let boots wait for what is arriving or in preparation, but once."""
-        wanted = {base_name(each.image_id) for each in states.values()
-                  if each.state in (ARRIVING, PREPARING)
-                  and not os.path.exists(self._path(each.image_id))}
+        wanted = {
+            base_name(each.image_id)
+            for each in states.values()
+            if each.state in (ARRIVING, PREPARING)
+            and not os.path.exists(self._path(each.image_id))
+        }
         self._served = {
-            name for name in self._served & {base_name(each)
-                                             for each in images}
-            if not os.path.exists(os.path.join(self._directory, name))}
+            name
+            for name in self._served & {base_name(each) for each in images}
+            if not os.path.exists(os.path.join(self._directory, name))
+        }
         for name in self._locks.guarded - wanted:
             self._locks.let_go(name)
         if not self._options.lock_timeout:
@@ -296,26 +349,36 @@ class ImageCache:
 
     # What is not wanted any more
 
-    def _forget(self, states: dict[str, State],
-                images: Mapping[str, str]) -> None:
+    def _forget(
+        self, states: dict[str, State], images: Mapping[str, str]
+    ) -> None:
         mounts: dict[str, str] = {}
         for book in self._ledgers.values():
             try:
                 for entry in book.all():
                     if entry.directory not in mounts:
                         mounts[entry.directory] = fsutil.mount_point(
-                            entry.directory)
-                    if (os.path.isdir(entry.directory)
-                            and not entry.is_hidden(mounts[entry.directory])):
+                            entry.directory
+                        )
+                    if os.path.isdir(entry.directory) and not entry.is_hidden(
+                        mounts[entry.directory]
+                    ):
                         self._look_back(entry, book, states, images)
                 book.drop_holds()
-            except (OSError, exceptions.WriteDenied,
-                    exceptions.NoSpace) as exc:
+            except (
+                OSError,
+                exceptions.WriteDenied,
+                exceptions.NoSpace,
+            ) as exc:
                 self._say('ledger', f'The ledger is not up to date: {exc}')
 
-    def _look_back(self, entry: ledger.Entry, book: ledger.Ledger,
-                   states: dict[str, State],
-                   images: Mapping[str, str]) -> None:
+    def _look_back(
+        self,
+        entry: ledger.Entry,
+        book: ledger.Ledger,
+        states: dict[str, State],
+        images: Mapping[str, str],
+    ) -> None:
         """Forget a base file that is gone; touch one that outlives a copy.
 
         Its directory is there: of one that is not nothing is known, and
@@ -327,13 +390,19 @@ class ImageCache:
                 book.remove(entry)
         elif state is None and entry.directory == self._directory:
             reason = 'Nova removes it when no instance needs it'
-            if (images.get(entry.image_id) == entry.digest and entry.converted
-                    and not self._options.keep_original):
+            if (
+                images.get(entry.image_id) == entry.digest
+                and entry.converted
+                and not self._options.keep_original
+            ):
                 self._touch(entry.path)
                 reason = 'the original went because this is here'
-            states[entry.image_id] = State(entry.image_id, entry.digest,
-                                           DAMAGED if entry.damaged else LEFT,
-                                           reason)
+            states[entry.image_id] = State(
+                entry.image_id,
+                entry.digest,
+                DAMAGED if entry.damaged else LEFT,
+                reason,
+            )
 
     # What others want to know
 
@@ -351,8 +420,9 @@ class ImageCache:
             elif each.state == REFUSED:
                 refusals[each.digest] = each.reason
         self._states, self._refusals = states, refusals
-        self._published = {digest: tuple(image_ids)
-                           for digest, image_ids in published.items()}
+        self._published = {
+            digest: tuple(image_ids) for digest, image_ids in published.items()
+        }
 
     def published(self, digest: str) -> tuple[str, ...]:
         """Return the images of a template whose base files are ours."""
@@ -373,8 +443,11 @@ class ImageCache:
             needed, spare = set(), set()
             for each in self._states.values():
                 entry = self._entry(base_name(each.image_id))
-                if (each.state == PUBLISHED and entry is not None
-                        and entry.converted):
+                if (
+                    each.state == PUBLISHED
+                    and entry is not None
+                    and entry.converted
+                ):
                     spare.add(each.digest)
                 else:
                     needed.add(each.digest)
@@ -383,24 +456,33 @@ class ImageCache:
     def status(self) -> list[dict[str, Any]]:
         """Return what ``/v1/status`` shows of each image."""
         by_base = self._instances.by_base()
-        return [self._describe(each, by_base)
-                for _, each in sorted(self._states.items())]
+        return [
+            self._describe(each, by_base)
+            for _, each in sorted(self._states.items())
+        ]
 
-    def _describe(self, state: State,
-                  by_base: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    def _describe(
+        self, state: State, by_base: Mapping[str, Sequence[str]]
+    ) -> dict[str, Any]:
         name = base_name(state.image_id)
         path = os.path.join(self._directory, name)
         # Without the mutex: a pass may hang with Nova's disk.
         entry = self._entry(name)
-        return {'image': state.image_id, 'digest': state.digest,
-                'state': state.state,
-                'reason': (self._progress(state.digest)
-                           if state.state == PREPARING else state.reason),
-                'base_file': path,
-                'mode': entry.mode if entry is not None else None,
-                'converted': entry is not None and entry.converted,
-                'boots_wait': name in self._locks.guarded,
-                'instances': list(by_base.get(name, ()))}
+        return {
+            'image': state.image_id,
+            'digest': state.digest,
+            'state': state.state,
+            'reason': (
+                self._progress(state.digest)
+                if state.state == PREPARING
+                else state.reason
+            ),
+            'base_file': path,
+            'mode': entry.mode if entry is not None else None,
+            'converted': entry is not None and entry.converted,
+            'boots_wait': name in self._locks.guarded,
+            'instances': list(by_base.get(name, ())),
+        }
 
     def next_change(self) -> float | None:
         """Return the seconds until time alone changes something, or None."""
@@ -418,10 +500,13 @@ class ImageCache:
 
     def _tell(self, states: Mapping[str, State]) -> None:
         for image_id, state in states.items():
-            if (state.state in PROBLEMS
-                    and state != self._states.get(image_id)):
-                LOG.warning('Image %s (template %s) is not published: %s',
-                            image_id, state.digest, state.reason)
+            if state.state in PROBLEMS and state != self._states.get(image_id):
+                LOG.warning(
+                    'Image %s (template %s) is not published: %s',
+                    image_id,
+                    state.digest,
+                    state.reason,
+                )
 
     def _say(self, key: str, text: str) -> None:
         if self._said.get(key) != text:
@@ -435,8 +520,9 @@ class ImageCache:
         if not self._options.fetch_on_boot:
             return frozenset()
         names = {base_name(each): each for each in images}
-        return frozenset(names[each] for each in self._downloads.take(
-            frozenset(names)))
+        return frozenset(
+            names[each] for each in self._downloads.take(frozenset(names))
+        )
 
     def new_wishes(self) -> bool:
         """Tell whether Nova has begun a download since the last call."""
@@ -449,17 +535,25 @@ class ImageCache:
 
         :param period: seconds after which a file is due again
         """
-        return proofs.due(dict(self._ledgers), self._clock() - period,
-                          self._judge)
+        return proofs.due(
+            dict(self._ledgers), self._clock() - period, self._judge
+        )
 
-    def _judge(self, book: ledger.Ledger, entry: ledger.Entry,
-               good: bool) -> None:
+    def _judge(
+        self, book: ledger.Ledger, entry: ledger.Entry, good: bool
+    ) -> None:
         """Note whether a base file has been proved, or found damaged."""
         with self._mutex:
             if book.entries.get(entry.name) == entry and entry.is_there():
-                book.write(dataclasses.replace(
-                    entry, verified_at=self._clock(), damaged=not good))
+                book.write(
+                    dataclasses.replace(
+                        entry, verified_at=self._clock(), damaged=not good
+                    )
+                )
         if not good:
             names = self._instances.by_base().get(entry.name, ())
-            LOG.error('Base file %s is damaged; instances on it: %s',
-                      entry.path, ', '.join(names) or 'none')
+            LOG.error(
+                'Base file %s is damaged; instances on it: %s',
+                entry.path,
+                ', '.join(names) or 'none',
+            )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Notices which base files Nova downloads itself.
 
 What is being downloaded has the suffix ``.part``; a small image has it for a
@@ -35,8 +36,9 @@ class Downloads:
             names = os.listdir(self._directory)
         except OSError:
             return False
-        running = frozenset(name.removesuffix(_PART) for name in names
-                            if name.endswith(_PART))
+        running = frozenset(
+            name.removesuffix(_PART) for name in names if name.endswith(_PART)
+        )
         there = frozenset(name for name in names if _BASE.fullmatch(name))
         with self._mutex:
             # What is there at the first look may have been there for long.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which instances of this node sit on which base file."""
 
 import json
@@ -63,7 +64,8 @@ class Instances:
             yield name
             path = os.path.join(os.path.dirname(path), name)
             if not os.path.realpath(path).startswith(
-                    os.path.realpath(self._path) + os.sep):
+                os.path.realpath(self._path) + os.sep
+            ):
                 return
 
     def _disks(self) -> Iterator[tuple[str, str]]:
@@ -86,8 +88,10 @@ def _is_qcow2(disk: str, info: str) -> bool:
     try:
         # Nova's record of the formats, by its own paths; imagebackend.py
         # writes it.
-        formats = {os.path.basename(path): name for path, name in json.loads(
-            _read(info, _MAX_INFO, 0)).items()}
+        formats = {
+            os.path.basename(path): name
+            for path, name in json.loads(_read(info, _MAX_INFO, 0)).items()
+        }
         return formats.get('disk') == 'qcow2'
     except (OSError, ValueError, AttributeError):
         pass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which base files were made from a location, kept in that location.
 
 A base file is ours if it is the very inode that was noted before it appeared:
@@ -71,10 +72,13 @@ class Entry(objects.Record):
         try:
             found = os.lstat(self.path)
             if self.target:
-                return (stat.S_ISLNK(found.st_mode)
-                        and os.readlink(self.path) == self.target)
-            return (found.st_ino == self.inode
-                    and (not self.mark or read_mark(self.path) == self.mark))
+                return (
+                    stat.S_ISLNK(found.st_mode)
+                    and os.readlink(self.path) == self.target
+                )
+            return found.st_ino == self.inode and (
+                not self.mark or read_mark(self.path) == self.mark
+            )
         except (FileNotFoundError, NotADirectoryError):
             return False
 
@@ -84,7 +88,8 @@ class Entry(objects.Record):
         :param mount: where that of the directory begins now
         """
         return self.mount != mount and self.mount.startswith(
-            mount.rstrip('/') + '/')
+            mount.rstrip('/') + '/'
+        )
 
     @classmethod
     def _build(cls, fields: dict[str, Any]) -> Self:
@@ -129,8 +134,7 @@ class Ledger:
             with open(path, 'rb') as file:
                 entry = Entry.from_json(file.read())
         except (OSError, ValueError) as exc:
-            LOG.error('Not read, and what it holds is kept: %s: %s', path,
-                      exc)
+            LOG.error('Not read, and what it holds is kept: %s: %s', path, exc)
             self._unread = True
             return
         if entry.directory != cache:
@@ -145,18 +149,22 @@ class Ledger:
         """
         try:
             with fsutil.os_errors():
-                fsutil.write_durably(self._path(entry.name), entry.to_json(),
-                                     0o644)
+                fsutil.write_durably(
+                    self._path(entry.name), entry.to_json(), 0o644
+                )
         except exceptions.WriteDenied as exc:
             raise exceptions.WriteDenied(
                 f'{exc}: the agent has to write in its locations. Give them '
-                f'to its user, or give it CAP_DAC_OVERRIDE') from exc
+                f'to its user, or give it CAP_DAC_OVERRIDE'
+            ) from exc
         self.entries[entry.name] = entry
 
     def remove(self, entry: Entry) -> None:
         """Forget a base file that is not there any more, or not ours."""
-        path = next((path for path, each in self.elsewhere.items()
-                     if each is entry), None)
+        path = next(
+            (path for path, each in self.elsewhere.items() if each is entry),
+            None,
+        )
         with fsutil.os_errors():
             if path is not None:
                 os.unlink(path)
@@ -172,8 +180,9 @@ class Ledger:
     def hold(self, source: str, content: str) -> str:
         """Return a hard link of *source* that outlives the copy."""
         # Of the very file: another one with that digest may be damaged.
-        path = os.path.join(self._directory,
-                            f'{content}.{os.stat(source).st_ino}')
+        path = os.path.join(
+            self._directory, f'{content}.{os.stat(source).st_ino}'
+        )
         try:
             os.link(source, path)
             fsutil.fsync_directory(self._directory)
@@ -185,8 +194,11 @@ class Ledger:
         """Remove the holds that nothing points to, if that can be told."""
         if self._unread:
             return
-        wanted = {os.path.basename(entry.target)
-                  for entry in self.all() if entry.target}
+        wanted = {
+            os.path.basename(entry.target)
+            for entry in self.all()
+            if entry.target
+        }
         for name in self._holds():
             if name not in wanted:
                 os.unlink(os.path.join(self._directory, name))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ways in which a copy becomes a base file: links, or a copy of it.
 
 Each makes a file with a name of its own in Nova's directory; giving it Nova's
@@ -32,8 +33,15 @@ _FIXED = 0x10 | 0x20  # FS_IMMUTABLE_FL, FS_APPEND_FL
 
 # What says that another way may do: not one file system, no reflinks, or
 # not our file (fs.protected_hardlinks).
-_OTHER_WAY = (errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY,
-              errno.ENOSYS, errno.EPERM, errno.EMLINK)
+_OTHER_WAY = (
+    errno.EXDEV,
+    errno.EOPNOTSUPP,
+    errno.EINVAL,
+    errno.ENOTTY,
+    errno.ENOSYS,
+    errno.EPERM,
+    errno.EMLINK,
+)
 
 
 class Linker:
@@ -46,9 +54,15 @@ class Linker:
         which is a reflink where the file system can
     """
 
-    def __init__(self, directory: str, publish: str, mode: int,
-                 owner: ownership.Ownership, *,
-                 links: bool = True) -> None:
+    def __init__(
+        self,
+        directory: str,
+        publish: str,
+        mode: int,
+        owner: ownership.Ownership,
+        *,
+        links: bool = True,
+    ) -> None:
         self._directory = directory
         self._shares = publish != COPY
         if publish == 'auto':
@@ -92,24 +106,29 @@ class Linker:
                     raise
                 reasons.append(f'no {way}: {os.strerror(exc.errno or 0)}')
                 if way != REFLINK and exc.errno == errno.EPERM:
-                    reasons[-1] += (' (fs.protected_hardlinks: give the agent '
-                                    'CAP_FOWNER)')
+                    reasons[-1] += (
+                        ' (fs.protected_hardlinks: give the agent CAP_FOWNER)'
+                    )
         raise exceptions.WriteDenied(
             f'{source} cannot be published in {self._directory}: '
-            f'{"; ".join(reasons)}')
+            f'{"; ".join(reasons)}'
+        )
 
     def _say(self, way: str, reasons: list[str]) -> None:
         if (way, str(reasons)) not in self._said:
             self._said.add((way, str(reasons)))
-            LOG.info('Base files in %s are made by %s%s', self._directory, way,
-                     f' ({"; ".join(reasons)})' if reasons else '')
+            LOG.info(
+                'Base files in %s are made by %s%s',
+                self._directory,
+                way,
+                f' ({"; ".join(reasons)})' if reasons else '',
+            )
 
     def _reflink(self, source: str, temp: str) -> None:
         with self._new(source, temp) as (origin, target):
             fsutil.share_extents(origin, target)
 
-    def copy(self, source: str,
-             check: Callable[[], None]) -> tuple[str, str]:
+    def copy(self, source: str, check: Callable[[], None]) -> tuple[str, str]:
         """Return (way, path) of a new, whole copy of *source*, fsynced.
 
         In the mode ``auto`` it shares the bytes if the file system can.
@@ -119,8 +138,9 @@ class Linker:
         temp = self._temp()
         try:
             with self._new(source, temp) as (origin, target):
-                shared = fsutil.copy_file(origin, target, check,
-                                          share=self._shares)
+                shared = fsutil.copy_file(
+                    origin, target, check, share=self._shares
+                )
         except BaseException:
             remove(temp)
             raise

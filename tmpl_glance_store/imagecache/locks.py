@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nova's own locks of its base files, shared with nova-compute.
 
 Nova takes one to download a base file and for each clone, so who holds it
@@ -43,9 +44,13 @@ class Locks:
     :param lock_timeout: seconds for which :meth:`guard` holds a lock at most
     """
 
-    def __init__(self, instances_path: str, owner: ownership.Ownership,
-                 lock_timeout: float,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        instances_path: str,
+        owner: ownership.Ownership,
+        lock_timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._path = os.path.join(instances_path, 'locks')
         self._owner = owner
         self._timeout = lock_timeout
@@ -94,7 +99,8 @@ class Locks:
             self._guards[name] = _Guard(lock, self._clock() + self._timeout)
             if self._watcher is None:
                 self._watcher = threading.Thread(
-                    target=self._watch, name='guards', daemon=True)
+                    target=self._watch, name='guards', daemon=True
+                )
                 self._watcher.start()
             self._changed.notify()
         return True
@@ -125,17 +131,29 @@ class Locks:
         while True:
             with self._changed:
                 now = self._clock()
-                over = [name for name, guard in self._guards.items()
-                        if guard.until <= now]
+                over = [
+                    name
+                    for name, guard in self._guards.items()
+                    if guard.until <= now
+                ]
                 if not over:
-                    self._changed.wait(min(
-                        (guard.until - now
-                         for guard in self._guards.values()), default=None))
+                    self._changed.wait(
+                        min(
+                            (
+                                guard.until - now
+                                for guard in self._guards.values()
+                            ),
+                            default=None,
+                        )
+                    )
                     continue
             for name in over:
-                LOG.warning('Boots from base file %s have waited for %g s '
-                            '([nova] lock_timeout): Nova downloads it itself',
-                            name, self._timeout)
+                LOG.warning(
+                    'Boots from base file %s have waited for %g s '
+                    '([nova] lock_timeout): Nova downloads it itself',
+                    name,
+                    self._timeout,
+                )
                 self.let_go(name)
 
     def _take(self, name: str) -> lockutils.InterProcessLock | None:
@@ -150,8 +168,9 @@ class Locks:
             except OSError as exc:
                 raise exceptions.WriteDenied(
                     f'lock {path}: {exc}; the agent shares it with Nova: run '
-                    f'it as Nova\'s user, or in Nova\'s group with CAP_FOWNER '
-                    f'and CAP_DAC_OVERRIDE') from exc
+                    f"it as Nova's user, or in Nova's group with CAP_FOWNER "
+                    f'and CAP_DAC_OVERRIDE'
+                ) from exc
             if not taken:
                 lock.lockfile.close()
                 return None
@@ -178,7 +197,8 @@ class Locks:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
                 raise exceptions.WriteDenied(
-                    f'lock {path} is no file of its own; remove it')
+                    f'lock {path} is no file of its own; remove it'
+                )
             if not self._suits(found):
                 self._owner.give(fd)
                 os.fchmod(fd, _MODE)
@@ -188,8 +208,9 @@ class Locks:
     def _suits(self, found: os.stat_result) -> bool:
         """Tell whether both Nova and the agent can open a lock file."""
         user, group = self._owner.nova()
-        return ((found.st_mode & _MODE == _MODE and found.st_gid == group)
-                or found.st_uid == user == os.geteuid())
+        return (
+            found.st_mode & _MODE == _MODE and found.st_gid == group
+        ) or found.st_uid == user == os.geteuid()
 
     def _create(self, path: str) -> None:
         fd, temp = tempfile.mkstemp(prefix=_TEMP, dir=self._path)
@@ -210,7 +231,8 @@ class _Guard(NamedTuple):
 
 def _is_still(lock: lockutils.InterProcessLock, path: str) -> bool:
     try:
-        return os.path.samestat(os.fstat(lock.lockfile.fileno()),
-                                os.stat(path))
+        return os.path.samestat(
+            os.fstat(lock.lockfile.fileno()), os.stat(path)
+        )
     except FileNotFoundError:
         return False

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whose files Nova's are, and who reaches what."""
 
 import contextlib
@@ -6,7 +7,7 @@ import os
 import pwd
 import stat
 
-from tmpl_glance_store import opts
+from tmpl_glance_store.options import store as opts
 
 _HYPERVISOR_USERS = 'libvirt-qemu', 'qemu'
 
@@ -77,7 +78,8 @@ class Ownership:
             if user != self.nova()[0]:
                 raise PermissionError(
                     f'{path} is a link to a directory of user {user}, who is '
-                    f'not Nova\'s ([nova] user), {self.nova()[0]}')
+                    f"not Nova's ([nova] user), {self.nova()[0]}"
+                )
 
     def readers(self) -> list['Person']:
         """Return who has to read base files: Nova, and the hypervisor."""
@@ -138,8 +140,9 @@ class Person:
         directory = os.path.dirname(path)
         while True:
             if not self._may(directory, stat.S_IXOTH):
-                return (f'{self.name} cannot enter '
-                        f'{directory}{_owner(directory)}')
+                return (
+                    f'{self.name} cannot enter {directory}{_owner(directory)}'
+                )
             if directory == '/':
                 break
             directory = os.path.dirname(directory)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes templates fit to be published, away from the reconcile loop.
 
 Inspections take a moment, conversions and copies minutes: they run on threads
@@ -15,10 +16,10 @@ from collections.abc import Callable, Iterable
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
-from tmpl_glance_store import opts
-from tmpl_glance_store.imagecache import conversion
-from tmpl_glance_store.imagecache import inspection
+from tmpl_glance_store.disk_images import conversion
+from tmpl_glance_store.disk_images import inspection
 from tmpl_glance_store.imagecache import linking
+from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
 
@@ -75,9 +76,13 @@ class Preparation:
     :param ended: called whenever a job has ended, in whichever way
     """
 
-    def __init__(self, options: opts.NovaOptions, linker: linking.Linker,
-                 ended: Callable[[], None],
-                 clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        options: opts.NovaOptions,
+        linker: linking.Linker,
+        ended: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._options = options
         self._linker = linker
         self._ended = ended
@@ -115,8 +120,11 @@ class Preparation:
 
     def next_change(self) -> float | None:
         """Return the seconds until something failed is tried again."""
-        times = [job.failed_at + job.pause - self._clock()
-                 for job in list(self._jobs.values()) if job.is_to_be_redone]
+        times = [
+            job.failed_at + job.pause - self._clock()
+            for job in list(self._jobs.values())
+            if job.is_to_be_redone
+        ]
         return max(min(times), 0) if times else None
 
     def close(self) -> None:
@@ -126,8 +134,9 @@ class Preparation:
 
     # On the threads of the crews
 
-    def _submit(self, crew: '_Crew',
-                step: Callable[['_Job'], bool], job: '_Job') -> None:
+    def _submit(
+        self, crew: '_Crew', step: Callable[['_Job'], bool], job: '_Job'
+    ) -> None:
         def work() -> None:
             try:
                 job.check(self._stopped)
@@ -139,17 +148,20 @@ class Preparation:
                 LOG.exception('Template %s', job.held.digest)
                 job.fail(exc, self._clock())
             self._ended()
+
         # Small ones first: a disk of many TiB must not hinder them for hours.
         crew.put(job.found.virtual_size if job.found is not None else 0, work)
 
     def _inspect(self, job: '_Job') -> bool:
         held = job.held
-        found = inspection.inspect(held.image, held.template.format,
-                                   self._options.max_virtual_size)
+        found = inspection.inspect(
+            held.image, held.template.format, self._options.max_virtual_size
+        )
         convert = self._options.force_raw and found.format != inspection.RAW
         if not convert:
-            job.source = Prepared(held.image, held.digest,
-                                  held.template.size, False)
+            job.source = Prepared(
+                held.image, held.digest, held.template.size, False
+            )
         elif (derived := conversion.find(held.directory)) is not None:
             job.source = _converted(held, derived)
         if job.source is not None and not self._linker.copies:
@@ -164,18 +176,26 @@ class Preparation:
         if job.source is None:
             assert job.found is not None
             LOG.info('Template %s is being converted to raw', held.digest)
-            job.source = _converted(held, conversion.convert(
-                held.directory,
-                os.path.join(held.root, 'incoming', f'raw-{held.digest}'),
-                held.digest, job.found.format, job.found.virtual_size,
-                progress=job.tell,
-                check=lambda: job.check_conversion(self._stopped)))
+            job.source = _converted(
+                held,
+                conversion.convert(
+                    held.directory,
+                    os.path.join(held.root, 'incoming', f'raw-{held.digest}'),
+                    held.digest,
+                    job.found.format,
+                    job.found.virtual_size,
+                    progress=job.tell,
+                    check=lambda: job.check_conversion(self._stopped),
+                ),
+            )
             job.percentage = None
         if self._linker.copies:
             way, temp = self._linker.copy(
-                job.source.path, lambda: job.check(self._stopped))
-            job.prepared = dataclasses.replace(job.source, temporary=temp,
-                                               way=way)
+                job.source.path, lambda: job.check(self._stopped)
+            )
+            job.prepared = dataclasses.replace(
+                job.source, temporary=temp, way=way
+            )
             job.drop_if_cancelled()
         else:
             job.prepared = job.source
@@ -190,11 +210,13 @@ class _Crew:
 
     def __init__(self, name: str, size: int) -> None:
         self._work: queue.PriorityQueue[
-            tuple[int, int, Callable[[], None]]] = queue.PriorityQueue()
+            tuple[int, int, Callable[[], None]]
+        ] = queue.PriorityQueue()
         self._count = itertools.count()
         for number in range(size):
-            threading.Thread(target=self._run, name=f'{name}-{number}',
-                             daemon=True).start()
+            threading.Thread(
+                target=self._run, name=f'{name}-{number}', daemon=True
+            ).start()
 
     def put(self, size: int, work: Callable[[], None]) -> None:
         """Let the next one who is free do *work*, if it is the least."""
@@ -209,8 +231,11 @@ class _Crew:
 class _Job:
     def __init__(self, held: Held, failed: '_Job | None' = None) -> None:
         self.held = held
-        self.pause = (_RETRY if failed is None or failed.error is None
-                      else min(2 * failed.pause, _MAX_RETRY))
+        self.pause = (
+            _RETRY
+            if failed is None or failed.error is None
+            else min(2 * failed.pause, _MAX_RETRY)
+        )
         self.found: inspection.Inspected | None = None
         self.source: Prepared | None = None
         self.prepared: Prepared | None = None
@@ -221,8 +246,9 @@ class _Job:
 
     @property
     def is_to_be_redone(self) -> bool:
-        return (self.error is not None
-                and not isinstance(self.error, inspection.Refused))
+        return self.error is not None and not isinstance(
+            self.error, inspection.Refused
+        )
 
     def serves(self, held: Held, now: float) -> bool:
         """Tell whether this job's outcome, or its work, is still good."""
@@ -231,8 +257,9 @@ class _Job:
         if self.is_to_be_redone:
             return now - self.failed_at < self.pause
         if self.prepared is not None:
-            return os.path.exists(self.prepared.temporary
-                                  or self.prepared.path)
+            return os.path.exists(
+                self.prepared.temporary or self.prepared.path
+            )
         return True
 
     def tell(self, percentage: float) -> None:
@@ -248,7 +275,8 @@ class _Job:
         self.check(stopped)
         if not self.held.has_room(_MARGIN):
             raise exceptions.NoSpace(
-                f'{self.held.root} has no room for a conversion')
+                f'{self.held.root} has no room for a conversion'
+            )
 
     def fail(self, exc: Exception, now: float) -> None:
         self.failed_at = now
@@ -263,11 +291,15 @@ class _Job:
 
     def drop_if_cancelled(self) -> None:
         """Remove the copy: whoever of two threads comes last finds it."""
-        if (self._cancelled and self.prepared is not None
-                and self.prepared.temporary):
+        if (
+            self._cancelled
+            and self.prepared is not None
+            and self.prepared.temporary
+        ):
             linking.remove(self.prepared.temporary)
 
 
 def _converted(held: Held, derived: conversion.Derived) -> Prepared:
-    return Prepared(conversion.path_in(held.directory), derived.digest,
-                    derived.size, True)
+    return Prepared(
+        conversion.path_in(held.directory), derived.digest, derived.size, True
+    )

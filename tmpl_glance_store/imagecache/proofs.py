@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What of this room is to be proved again: base files, and conversions."""
 
 import contextlib
@@ -8,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from tmpl_glance_store.imagecache import conversion
+from tmpl_glance_store.disk_images import conversion
 from tmpl_glance_store.imagecache import ledger
 
 LOG = logging.getLogger(__name__)
@@ -24,9 +25,11 @@ class Proof:
     tell: Callable[[bool], None]
 
 
-def due(books: Mapping[str, ledger.Ledger], since: float,
-        judge: Callable[[ledger.Ledger, ledger.Entry, bool], None]
-        ) -> Iterator[Proof]:
+def due(
+    books: Mapping[str, ledger.Ledger],
+    since: float,
+    judge: Callable[[ledger.Ledger, ledger.Entry, bool], None],
+) -> Iterator[Proof]:
     """Yield the files that were proved before *since* only.
 
     A base file that is the copy itself, or its conversion, under another name
@@ -39,15 +42,25 @@ def due(books: Mapping[str, ledger.Ledger], since: float,
     for root, book in books.items():
         for entry in list(book.entries.values()):
             copy = _copy(root, entry.digest)
-            if (entry.verified_at < since and not entry.damaged
-                    and _is_to_be_proved(entry, copy)):
-                yield Proof(entry.path, entry.content, entry.size,
-                            functools.partial(judge, book, entry))
+            if (
+                entry.verified_at < since
+                and not entry.damaged
+                and _is_to_be_proved(entry, copy)
+            ):
+                yield Proof(
+                    entry.path,
+                    entry.content,
+                    entry.size,
+                    functools.partial(judge, book, entry),
+                )
             derived = conversion.find(copy)
             if derived is not None and derived.verified_at < since:
-                yield Proof(conversion.path_in(copy), derived.digest,
-                            derived.size,
-                            functools.partial(_judge, copy, derived))
+                yield Proof(
+                    conversion.path_in(copy),
+                    derived.digest,
+                    derived.size,
+                    functools.partial(_judge, copy, derived),
+                )
 
 
 def _is_to_be_proved(entry: ledger.Entry, copy: str) -> bool:
@@ -60,11 +73,15 @@ def _is_to_be_proved(entry: ledger.Entry, copy: str) -> bool:
 
 def _judge(directory: str, derived: conversion.Derived, good: bool) -> None:
     if good:
-        conversion.record(directory, dataclasses.replace(
-            derived, verified_at=time.time()))
+        conversion.record(
+            directory, dataclasses.replace(derived, verified_at=time.time())
+        )
     else:
-        LOG.error('The conversion in %s is damaged: it is made anew when it '
-                  'is needed', directory)
+        LOG.error(
+            'The conversion in %s is damaged: it is made anew when it '
+            'is needed',
+            directory,
+        )
         conversion.discard(directory)
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One base file: made, noted, and put into place under Nova's lock."""
 
 import logging
@@ -26,17 +27,26 @@ class Publication:
     :param clock: as ``time.time``
     """
 
-    def __init__(self, linker: linking.Linker, locks: locks.Locks,
-                 owner: ownership.Ownership,
-                 clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        linker: linking.Linker,
+        locks: locks.Locks,
+        owner: ownership.Ownership,
+        clock: Callable[[], float],
+    ) -> None:
         self._linker = linker
         self._locks = locks
         self._owner = owner
         self._clock = clock
 
-    def publish(self, held: preparation.Held, image_id: str, path: str,
-                prepared: preparation.Prepared,
-                book: ledger.Ledger) -> tuple[str, str]:
+    def publish(
+        self,
+        held: preparation.Held,
+        image_id: str,
+        path: str,
+        prepared: preparation.Prepared,
+        book: ledger.Ledger,
+    ) -> tuple[str, str]:
         """Publish a template as the base file *path*, if Nova lets us.
 
         Nothing of Nova's is replaced; a symbolic link of ours is, which leads
@@ -52,18 +62,21 @@ class Publication:
         with self._locks.held(os.path.basename(path)) as ours:
             if not ours:
                 return states.WAITING, 'Nova holds the lock of its base file'
-            if os.path.exists(path) and (ledger.held_content(path)
-                                         != prepared.content):
+            if os.path.exists(path) and (
+                ledger.held_content(path) != prepared.content
+            ):
                 return states.FOREIGN, FOREIGN
             way, temp = self._linker.make(
                 prepared.temporary or prepared.path,
-                lambda: book.hold(prepared.path, prepared.content))
+                lambda: book.hold(prepared.path, prepared.content),
+            )
             way = prepared.way or way
             try:
                 self._require_usable(temp)
                 # First: nothing of ours goes unnoticed.
-                book.write(self._describe(held, image_id, path, prepared, way,
-                                          temp))
+                book.write(
+                    self._describe(held, image_id, path, prepared, way, temp)
+                )
                 if os.path.islink(path):
                     self._linker.replace_link(temp, path)
                 elif not self._linker.place(temp, path):
@@ -75,22 +88,35 @@ class Publication:
         LOG.info('Image %s is published as %s (%s)', image_id, path, way)
         return states.PUBLISHED, ''
 
-    def _describe(self, held: preparation.Held, image_id: str, path: str,
-                  prepared: preparation.Prepared, way: str,
-                  temp: str) -> ledger.Entry:
+    def _describe(
+        self,
+        held: preparation.Held,
+        image_id: str,
+        path: str,
+        prepared: preparation.Prepared,
+        way: str,
+        temp: str,
+    ) -> ledger.Entry:
         """Return the entry of what is *temp* now, and will be *path*."""
         directory, name = os.path.split(path)
         found = os.lstat(temp)
         is_link = stat.S_ISLNK(found.st_mode)
         return ledger.Entry(
-            name=name, image_id=image_id, digest=held.digest,
-            content=prepared.content, size=prepared.size, mode=way,
+            name=name,
+            image_id=image_id,
+            digest=held.digest,
+            content=prepared.content,
+            size=prepared.size,
+            mode=way,
             inode=0 if is_link else found.st_ino,
-            made_at=self._clock(), verified_at=self._clock(),
-            directory=directory, mount=fsutil.mount_point(directory),
+            made_at=self._clock(),
+            verified_at=self._clock(),
+            directory=directory,
+            mount=fsutil.mount_point(directory),
             mark='' if is_link else ledger.read_mark(temp),
             target=os.readlink(temp) if is_link else '',
-            converted=prepared.converted)
+            converted=prepared.converted,
+        )
 
     def _require_usable(self, temp: str) -> None:
         """Make sure that a boot from this base file would not be an error.
@@ -100,11 +126,13 @@ class Publication:
         real = os.path.realpath(temp)
         if linking.fixed(real):
             raise exceptions.WriteDenied(
-                f'{real} is immutable: Nova could not touch it; chattr -i')
+                f'{real} is immutable: Nova could not touch it; chattr -i'
+            )
         if os.statvfs(real).f_flag & os.ST_RDONLY:
             raise exceptions.WriteDenied(
                 f'{real} is on a read-only file system: Nova could not touch '
-                f'it')
+                f'it'
+            )
         if not os.path.islink(temp):
             return  # it is reached like any other base file
         for person in self._owner.readers():
@@ -114,4 +142,5 @@ class Publication:
                     f'{obstacle}, and boots would fail; set tmpl_store_group '
                     f'to a group with that user in it ([nova] user, '
                     f'hypervisor_user), or put the location and '
-                    f'instances_path on one file system')
+                    f'instances_path on one file system'
+                )

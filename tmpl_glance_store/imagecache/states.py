@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What may become of an image in Nova's image cache."""
 
 import dataclasses
@@ -7,10 +8,29 @@ import dataclasses
 #: ``refused`` is not, unless something changes. ``damaged``: the base file is
 #: not what it was any more. ``stale``: it is what the image was before.
 #: ``left``: the copy is not here any more, or not even the image.
-(ARRIVING, PREPARING, WAITING, PUBLISHED, FOREIGN, FAILED, REFUSED, DAMAGED,
- STALE, LEFT) = STATES = (
-    'arriving', 'preparing', 'waiting', 'published', 'foreign', 'failed',
-    'refused', 'damaged', 'stale', 'left')
+(
+    ARRIVING,
+    PREPARING,
+    WAITING,
+    PUBLISHED,
+    FOREIGN,
+    FAILED,
+    REFUSED,
+    DAMAGED,
+    STALE,
+    LEFT,
+) = STATES = (
+    'arriving',
+    'preparing',
+    'waiting',
+    'published',
+    'foreign',
+    'failed',
+    'refused',
+    'damaged',
+    'stale',
+    'left',
+)
 
 #: The states in which an operator has something to do.
 PROBLEMS = FAILED, REFUSED, DAMAGED, STALE

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One location: its marker file, its room, and what lies in it."""
 
 import contextlib
@@ -10,11 +11,11 @@ from collections.abc import Sequence
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
+from tmpl_glance_store import layout
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
-from tmpl_glance_store import opts
-from tmpl_glance_store.localstore import paths
 from tmpl_glance_store.localstore import staging
+from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class LocalLocation:
 
     def __init__(self, record: objects.Location, reserve: float) -> None:
         self.record = record
-        self.paths = paths.Paths(record.path)
+        self.paths = layout.Paths(record.path)
         self._reserve = reserve
 
     def check(self) -> None:
@@ -54,11 +55,13 @@ class LocalLocation:
             marker = _read_marker(self.paths)
         except (OSError, ValueError) as exc:
             raise exceptions.LocationRefused(
-                f'location {self.paths.root}: {exc}') from exc
+                f'location {self.paths.root}: {exc}'
+            ) from exc
         if marker is None or marker.id != self.record.id:
             raise exceptions.LocationRefused(
                 f'location {self.paths.root}: its marker file '
-                f'{self.paths.marker} is gone; is the disk mounted?')
+                f'{self.paths.marker} is gone; is the disk mounted?'
+            )
 
     def is_well(self) -> bool:
         """Tell whether the disk is still there."""
@@ -92,8 +95,9 @@ class LocalLocation:
 
     def is_writable(self) -> bool:
         """Tell whether the file system, and its rights, let us write."""
-        return os.access(self.paths.incoming, os.W_OK | os.X_OK,
-                         effective_ids=True)
+        return os.access(
+            self.paths.incoming, os.W_OK | os.X_OK, effective_ids=True
+        )
 
     def has_room(self, size: int) -> bool:
         """Tell whether *size* more bytes leave the reserve untouched."""
@@ -115,7 +119,8 @@ class LocalLocation:
         if not self.has_room(0):
             raise exceptions.NoSpace(
                 f'location {self.paths.root} has less than '
-                f'{self._reserve:g} % free (tmpl_store_reserve)')
+                f'{self._reserve:g} % free (tmpl_store_reserve)'
+            )
 
     def resume(self, digest: str) -> staging.Staged:
         """Go on with the fetch of a template, or begin it.
@@ -151,8 +156,9 @@ class LocalLocation:
 
     def pieces(self, digest: str) -> bytes:
         """Return the piece layer of a copy."""
-        with open(os.path.join(self.paths.copy(digest), paths.PIECES),
-                  'rb') as file:
+        with open(
+            os.path.join(self.paths.copy(digest), layout.PIECES), 'rb'
+        ) as file:
             return file.read()
 
     def condemn(self, digest: str) -> str | None:
@@ -219,15 +225,17 @@ class LocalLocation:
             raise
 
     @staticmethod
-    def _lock(path: str, *, exclusive: bool,
-              wait: float) -> fsutil.DirectoryLock | None:
+    def _lock(
+        path: str, *, exclusive: bool, wait: float
+    ) -> fsutil.DirectoryLock | None:
         try:
             lock = fsutil.lock_directory(path, exclusive=exclusive, wait=wait)
         except FileNotFoundError:
             return None
         if lock is None:
             raise exceptions.Unavailable(
-                f'{path} stays locked by another process')
+                f'{path} stays locked by another process'
+            )
         return lock
 
     def withdraw(self, digest: str) -> None:
@@ -247,8 +255,10 @@ class LocalLocation:
         staging.remove_if_empty(self.paths.shelf(digest))
 
     def _quarantine(self, path: str) -> str:
-        name = (f'{os.path.basename(path)}.{int(time.time())}'
-                f'.{uuid.uuid4().hex[:8]}')
+        name = (
+            f'{os.path.basename(path)}.{int(time.time())}'
+            f'.{uuid.uuid4().hex[:8]}'
+        )
         target = os.path.join(self.paths.quarantine, name)
         os.rename(path, target)
         fsutil.fsync_directory(self.paths.quarantine)
@@ -258,7 +268,7 @@ class LocalLocation:
         """Remove what crashed writers left; return how many there were."""
         count = 0
         for name in os.listdir(self.paths.incoming):
-            if name.startswith(paths.FETCH):
+            if name.startswith(layout.FETCH):
                 continue  # the agent resumes it
             path = os.path.join(self.paths.incoming, name)
             if os.path.isdir(path):
@@ -286,18 +296,19 @@ def read_copy(path: str) -> objects.Template:
     :raises OSError: if it cannot be read, which says nothing of it
     """
     try:
-        with open(os.path.join(path, paths.TEMPLATE), 'rb') as file:
+        with open(os.path.join(path, layout.TEMPLATE), 'rb') as file:
             template = objects.Template.from_json(file.read())
-        with open(os.path.join(path, paths.PIECES), 'rb') as file:
+        with open(os.path.join(path, layout.PIECES), 'rb') as file:
             layer = merkle.split_layer(file.read())
-        size = os.stat(os.path.join(path, paths.IMAGE)).st_size
+        size = os.stat(os.path.join(path, layout.IMAGE)).st_size
     except (FileNotFoundError, IsADirectoryError, ValueError) as exc:
         raise exceptions.CorruptCopy(f'{path}: {exc}') from exc
     if template.digest != os.path.basename(path):
         raise exceptions.CorruptCopy(f'{path}: is {template.digest}')
     if size != template.size:
         raise exceptions.CorruptCopy(
-            f'{path}: image has {size} bytes instead of {template.size}')
+            f'{path}: image has {size} bytes instead of {template.size}'
+        )
     if not merkle.is_layer_of(layer, size, template.piece_size):
         raise exceptions.CorruptCopy(f'{path}: not one hash a piece')
     if merkle.layer_root(layer, template.piece_size).hex() != template.digest:
@@ -305,15 +316,18 @@ def read_copy(path: str) -> objects.Template:
     return template
 
 
-def attach(spec: opts.LocationSpec, options: opts.Options,
-           known: Sequence[objects.Location]) -> LocalLocation:
+def attach(
+    spec: opts.LocationSpec,
+    options: opts.Options,
+    known: Sequence[objects.Location],
+) -> LocalLocation:
     """Open the location *spec*, a new one if its directory has no marker.
 
     :param known: the locations that the catalog has
     :raises LocationRefused: if it belongs to another node or cluster, if its
         disk seems not to be mounted, or if it cannot be read or written
     """
-    where = paths.Paths(spec.path)
+    where = layout.Paths(spec.path)
     try:
         marker = _read_marker(where)
         if marker is None:
@@ -323,13 +337,20 @@ def attach(spec: opts.LocationSpec, options: opts.Options,
         weight = spec.weight or fsutil.free_bytes(spec.path)[1] / _GIB
     except (OSError, ValueError) as exc:
         raise exceptions.LocationRefused(
-            f'location {spec.path}: {exc}') from exc
+            f'location {spec.path}: {exc}'
+        ) from exc
     states = {each.id: each.state for each in known}
     return LocalLocation(
-        objects.Location(marker.id, marker.node, tier, spec.path,
-                         round(weight, 3),
-                         _revived(states.get(marker.id, objects.ACTIVE))),
-        options.reserve)
+        objects.Location(
+            marker.id,
+            marker.node,
+            tier,
+            spec.path,
+            round(weight, 3),
+            _revived(states.get(marker.id, objects.ACTIVE)),
+        ),
+        options.reserve,
+    )
 
 
 def _revived(state: str) -> str:
@@ -337,7 +358,7 @@ def _revived(state: str) -> str:
     return objects.ACTIVE if state == objects.LOST else state
 
 
-def _read_marker(where: paths.Paths) -> Marker | None:
+def _read_marker(where: layout.Paths) -> Marker | None:
     try:
         with open(where.marker, 'rb') as file:
             return Marker.from_json(file.read())
@@ -345,28 +366,36 @@ def _read_marker(where: paths.Paths) -> Marker | None:
         return None
 
 
-def _create(where: paths.Paths, spec: opts.LocationSpec,
-            options: opts.Options,
-            known: Sequence[objects.Location]) -> Marker:
+def _create(
+    where: layout.Paths,
+    spec: opts.LocationSpec,
+    options: opts.Options,
+    known: Sequence[objects.Location],
+) -> Marker:
     replaced = os.path.exists(where.replaced)
     if not replaced:
         for each in known:
-            if (each.node == options.node and each.path == spec.path
-                    and each.state != objects.LOST):
+            if (
+                each.node == options.node
+                and each.path == spec.path
+                and each.state != objects.LOST
+            ):
                 raise exceptions.LocationRefused(
                     f'location {spec.path}: the catalog knows it as '
                     f'{each.id}, but its marker file {where.marker} is gone. '
                     f'If the disk is not mounted, mount it. If it was '
                     f'replaced by an empty one, mount that, create the empty '
-                    f'file {where.replaced}, and restart.')
+                    f'file {where.replaced}, and restart.'
+                )
     os.makedirs(where.root, exist_ok=True)
     if options.group is not None:
         os.chown(where.root, -1, options.group)
     os.chmod(where.root, options.directory_mode)
     for directory in where.directories:
         fsutil.make_directory(directory)
-    marker = Marker(str(uuid.uuid4()), options.cluster, options.node,
-                    _tier(spec))
+    marker = Marker(
+        str(uuid.uuid4()), options.cluster, options.node, _tier(spec)
+    )
     # Another process may be doing the same: the first one wins.
     fsutil.create_durably(where.marker, marker.to_json())
     with contextlib.suppress(FileNotFoundError):
@@ -376,14 +405,16 @@ def _create(where: paths.Paths, spec: opts.LocationSpec,
     return created
 
 
-def _check_owner(where: paths.Paths, marker: Marker,
-                 options: opts.Options) -> None:
+def _check_owner(
+    where: layout.Paths, marker: Marker, options: opts.Options
+) -> None:
     if (marker.cluster, marker.node) != (options.cluster, options.node):
         raise exceptions.LocationRefused(
             f'location {where.root} belongs to node {marker.node!r} of '
             f'cluster {marker.cluster!r}, and this is node {options.node!r} '
             f'of cluster {options.cluster!r}. Give this node another '
-            f'directory, or set tmpl_store_node or tmpl_store_cluster back.')
+            f'directory, or set tmpl_store_node or tmpl_store_cluster back.'
+        )
 
 
 def _tier(spec: opts.LocationSpec) -> str:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the bytes of a copy on a disk of this host."""
 
 import os
@@ -13,8 +14,9 @@ class ChunkedFile:
     :raises OSError: if the file cannot be opened
     """
 
-    def __init__(self, path: str, offset: int, chunk_size: int,
-                 length: int | None) -> None:
+    def __init__(
+        self, path: str, offset: int, chunk_size: int, length: int | None
+    ) -> None:
         self._fd = os.open(path, os.O_RDONLY)
         self.size = os.fstat(self._fd).st_size
         self._offset = offset

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A template on its way into a location: staged, sealed, moved, placed."""
 
 import contextlib
@@ -10,8 +11,8 @@ from collections.abc import Callable
 from tmpl_glance_store import digests
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
+from tmpl_glance_store import layout
 from tmpl_glance_store import objects
-from tmpl_glance_store.localstore import paths
 
 LOG = logging.getLogger(__name__)
 
@@ -29,9 +30,14 @@ class Staged:
     :param lasting: whether it stays if it is not placed, to be resumed
     """
 
-    def __init__(self, where: paths.Paths, directory: str,
-                 lock: fsutil.DirectoryLock,
-                 require_room: Callable[[], None], lasting: bool) -> None:
+    def __init__(
+        self,
+        where: layout.Paths,
+        directory: str,
+        lock: fsutil.DirectoryLock,
+        require_room: Callable[[], None],
+        lasting: bool,
+    ) -> None:
         self.paths = where
         self.directory = directory
         self.lock = lock
@@ -42,8 +48,9 @@ class Staged:
         self._visible = False
 
     @classmethod
-    def create(cls, where: paths.Paths,
-               require_room: Callable[[], None]) -> 'Staged':
+    def create(
+        cls, where: layout.Paths, require_room: Callable[[], None]
+    ) -> 'Staged':
         """Make a new directory below ``incoming/``, and lock it.
 
         :raises NoSpace: if the location is full
@@ -63,8 +70,9 @@ class Staged:
                     return cls(where, directory, lock, require_room, False)
 
     @classmethod
-    def resume(cls, where: paths.Paths, digest: str,
-               require_room: Callable[[], None]) -> 'Staged':
+    def resume(
+        cls, where: layout.Paths, digest: str, require_room: Callable[[], None]
+    ) -> 'Staged':
         """Go on with the fetch of a template, or begin it.
 
         :raises Unavailable: if another process is at it
@@ -99,7 +107,7 @@ class Staged:
         """
         with fsutil.os_errors():
             if self._writer is None:
-                self._writer = fsutil.SparseWriter(self._path(paths.IMAGE))
+                self._writer = fsutil.SparseWriter(self._path(layout.IMAGE))
             self._writer.write(data)
         self._until_check -= len(data)
         if self._until_check <= 0:
@@ -117,17 +125,17 @@ class Staged:
         """
         with fsutil.os_errors():
             if self._writer is None:  # an empty image
-                self._writer = fsutil.SparseWriter(self._path(paths.IMAGE))
+                self._writer = fsutil.SparseWriter(self._path(layout.IMAGE))
             self._writer.finish(_MODE)
             self._writer = None
             self._describe(template.to_json(), pieces)
 
-    def seal_fetched(self, template: objects.Template,
-                     pieces: bytes) -> None:
+    def seal_fetched(self, template: objects.Template, pieces: bytes) -> None:
         """Put a fetched and proven image on stable storage, described."""
         with fsutil.os_errors():
-            fd = os.open(self._path(paths.IMAGE), os.O_RDWR | os.O_CREAT,
-                         0o600)
+            fd = os.open(
+                self._path(layout.IMAGE), os.O_RDWR | os.O_CREAT, 0o600
+            )
             try:
                 os.fchmod(fd, _MODE)
                 os.fsync(fd)
@@ -141,10 +149,14 @@ class Staged:
         Shares the bytes if both are on one file system that can do so.
         """
         with fsutil.os_errors():
-            source = os.open(os.path.join(directory, paths.IMAGE),
-                             os.O_RDONLY)
-            copy = os.open(self._path(paths.IMAGE),
-                           os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            source = os.open(
+                os.path.join(directory, layout.IMAGE), os.O_RDONLY
+            )
+            copy = os.open(
+                self._path(layout.IMAGE),
+                os.O_RDWR | os.O_CREAT | os.O_EXCL,
+                0o600,
+            )
             try:
                 shared = fsutil.copy_file(source, copy)
                 os.fchmod(copy, _MODE)
@@ -152,17 +164,21 @@ class Staged:
                 if not shared and digests.digest_of(copy) != digest:
                     raise exceptions.CorruptCopy(
                         f'{self.directory}: not the bytes of '
-                        f'{directory}; check both disks')
+                        f'{directory}; check both disks'
+                    )
             finally:
                 os.close(source)
                 os.close(copy)
-            self._describe(_content(directory, paths.TEMPLATE),
-                           _content(directory, paths.PIECES))
+            self._describe(
+                _content(directory, layout.TEMPLATE),
+                _content(directory, layout.PIECES),
+            )
 
-    def move_by_rename(self, where: paths.Paths) -> bool:
+    def move_by_rename(self, where: layout.Paths) -> bool:
         """Move to another location on the same file system, if it is that."""
-        directory = os.path.join(where.incoming,
-                                 os.path.basename(self.directory))
+        directory = os.path.join(
+            where.incoming, os.path.basename(self.directory)
+        )
         try:
             os.rename(self.directory, directory)
         except OSError:
@@ -194,8 +210,8 @@ class Staged:
         return os.path.join(self.directory, name)
 
     def _describe(self, template: bytes, pieces: bytes) -> None:
-        fsutil.write_durably(self._path(paths.PIECES), pieces, _MODE)
-        fsutil.write_durably(self._path(paths.TEMPLATE), template, _MODE)
+        fsutil.write_durably(self._path(layout.PIECES), pieces, _MODE)
+        fsutil.write_durably(self._path(layout.TEMPLATE), template, _MODE)
 
 
 def _content(directory: str, name: str) -> bytes:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All locations of this host."""
 
 import logging
@@ -6,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
-from tmpl_glance_store import opts
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import staging
+from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
 
@@ -21,8 +22,7 @@ class LocalStore:
 
     def __init__(self, options: opts.Options) -> None:
         self._options = options
-        self._refused = dict.fromkeys(options.locations,
-                                      'not looked at yet')
+        self._refused = dict.fromkeys(options.locations, 'not looked at yet')
         self._attached: dict[str, local.LocalLocation] = {}
         self._lock = threading.Lock()
 
@@ -62,8 +62,14 @@ class LocalStore:
 
     def find(self, digest: str) -> local.LocalLocation | None:
         """Return a location that holds a copy of a template, or None."""
-        return next((location for location in self.locations
-                     if location.holds(digest)), None)
+        return next(
+            (
+                location
+                for location in self.locations
+                if location.holds(digest)
+            ),
+            None,
+        )
 
     def directory_of(self, digest: str) -> str | None:
         """Return the directory of a complete copy of a template, or None."""
@@ -72,16 +78,23 @@ class LocalStore:
 
     def at(self, root: str) -> local.LocalLocation:
         """Return the attached location whose directory is *root*."""
-        return next(location for location in self.locations
-                    if location.paths.root == root)
+        return next(
+            location
+            for location in self.locations
+            if location.paths.root == root
+        )
 
     def problems(self) -> list[str]:
         """Return why locations cannot be used now."""
-        return self.refused + [problem for location in self.locations
-                               if (problem := location.problem())]
+        return self.refused + [
+            problem
+            for location in self.locations
+            if (problem := location.problem())
+        ]
 
-    def usable(self, size: int,
-               staged: str) -> Callable[[objects.Location], bool]:
+    def usable(
+        self, size: int, staged: str
+    ) -> Callable[[objects.Location], bool]:
         """Return a predicate: can this location take *size* bytes?
 
         The disks of other hosts are taken for usable: their agents see.
@@ -89,12 +102,15 @@ class LocalStore:
         :param staged: where the bytes are now: on the same file system they
             have their room already
         """
+
         def can_take(record: objects.Location) -> bool:
             location = self.get(record.id)
             if location is None:
                 return True
             return location.problem() is None and location.has_room(
-                0 if location.shares_disk(staged) else size)
+                0 if location.shares_disk(staged) else size
+            )
+
         return can_take
 
     def stage(self, size: int) -> staging.Staged:
@@ -108,32 +124,50 @@ class LocalStore:
             try:
                 location.check()
                 return location.stage()
-            except (exceptions.LocationRefused, exceptions.NoSpace,
-                    exceptions.WriteDenied) as exc:
+            except (
+                exceptions.LocationRefused,
+                exceptions.NoSpace,
+                exceptions.WriteDenied,
+            ) as exc:
                 LOG.warning('Not used for an upload: %s', exc)
                 problems.append(exc)
-        if any(not isinstance(each, exceptions.NoSpace)
-               for each in problems):
+        if any(not isinstance(each, exceptions.NoSpace) for each in problems):
             raise exceptions.WriteDenied('; '.join(map(str, problems)))
         raise self.nowhere(size)
 
     def nowhere(self, size: int) -> exceptions.TmplError:
         """Return why no location takes *size* bytes."""
         problems = self.problems()
-        if any(location.record.tier != objects.STAGING
-               and location.problem() is None for location in self.locations):
-            return exceptions.NoSpace('; '.join((
-                f'no location has room for {size} bytes over its reserve; '
-                f'delete images, or add a location (tmpl_store_locations)',
-                *problems)))
+        if any(
+            location.record.tier != objects.STAGING
+            and location.problem() is None
+            for location in self.locations
+        ):
+            return exceptions.NoSpace(
+                '; '.join(
+                    (
+                        f'no location has room for {size} bytes over its '
+                        f'reserve; delete images, or add a location '
+                        f'(tmpl_store_locations)',
+                        *problems,
+                    )
+                )
+            )
         return exceptions.WriteDenied('; '.join(problems))
 
     def _by_preference(self, size: int) -> list[local.LocalLocation]:
         """Return the locations with room: staging first, then the freest."""
+
         def preference(location: local.LocalLocation) -> tuple[bool, int]:
-            return (location.record.tier == objects.STAGING,
-                    location.free())
-        return sorted((location for location in self.locations
-                       if location.has_room(size)
-                       and location.record.state == objects.ACTIVE),
-                      key=preference, reverse=True)
+            return (location.record.tier == objects.STAGING, location.free())
+
+        return sorted(
+            (
+                location
+                for location in self.locations
+                if location.has_room(size)
+                and location.record.state == objects.ACTIVE
+            ),
+            key=preference,
+            reverse=True,
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contract of a placement policy.
 
 Policies are found by stevedore in the namespace
@@ -29,12 +30,14 @@ class Policy(abc.ABC):
     """
 
     @abc.abstractmethod
-    def __init__(self, locations: Sequence[objects.Location],
-                 copies: int) -> None: ...
+    def __init__(
+        self, locations: Sequence[objects.Location], copies: int
+    ) -> None: ...
 
     @abc.abstractmethod
-    def targets(self, position: int,
-                usable: Usable = anywhere) -> list[objects.Location]:
+    def targets(
+        self, position: int, usable: Usable = anywhere
+    ) -> list[objects.Location]:
         """Return the wanted locations, the most wanted first, one a node.
 
         :param position: of the template, an unsigned 64-bit integer
@@ -50,9 +53,15 @@ class Policy(abc.ABC):
         """
 
 
-def candidates(locations: Sequence[objects.Location],
-               *tiers: str) -> list[objects.Location]:
+def candidates(
+    locations: Sequence[objects.Location], *tiers: str
+) -> list[objects.Location]:
     """Return the active locations of the given tiers, by id."""
-    return sorted((location for location in locations
-                   if location.state == objects.ACTIVE
-                   and location.tier in tiers), key=lambda each: each.id)
+    return sorted(
+        (
+            location
+            for location in locations
+            if location.state == objects.ACTIVE and location.tier in tiers
+        ),
+        key=lambda each: each.id,
+    )

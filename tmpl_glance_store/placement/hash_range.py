@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """S1 of the patent: the SSD whose hash range holds the template's hash.
 
 A location has tokens in the 64-bit hash space, at XXH3-64 of its id seeded
@@ -29,7 +30,7 @@ _BUCKET_BITS = 10
 _NO_WEIGHT = 1e-9
 # More than 64 bits lose in a float.
 _ROUNDING = 1 << 14
-_SLACK = 1 + 2 ** -48
+_SLACK = 1 + 2**-48
 
 
 class HashRange(contract.Policy):
@@ -37,23 +38,26 @@ class HashRange(contract.Policy):
 
     tiers: tuple[str, ...] = (objects.SSD,)
 
-    def __init__(self, locations: Sequence[objects.Location],
-                 copies: int) -> None:
+    def __init__(
+        self, locations: Sequence[objects.Location], copies: int
+    ) -> None:
         self._locations = contract.candidates(locations, *self.tiers)
         # Without any weight they share evenly, beside others get nothing.
-        self._weights = [max(each.weight, _NO_WEIGHT)
-                         for each in self._locations]
+        self._weights = [
+            max(each.weight, _NO_WEIGHT) for each in self._locations
+        ]
         self._heaviest = max(self._weights, default=0.0)
-        self._copies = min(copies, len({each.node
-                                        for each in self._locations}))
+        self._copies = min(
+            copies, len({each.node for each in self._locations})
+        )
         self._bits = len(self._locations).bit_length()
         # One int a token, the location's index in its low bits: a plain list
         # of ints sorts and bisects fastest.
         self._tokens = _sorted(self._draw())
 
-    def targets(self, position: int,
-                usable: contract.Usable = contract.anywhere
-                ) -> list[objects.Location]:
+    def targets(
+        self, position: int, usable: contract.Usable = contract.anywhere
+    ) -> list[objects.Location]:
         """See the contract: the owner, then who would own without it."""
         found: list[tuple[float, str, objects.Location]] = []
         nodes: set[str] = set()
@@ -67,21 +71,27 @@ class HashRange(contract.Policy):
             seen.add(index)  # the first of its tokens is the nearest
             location = self._locations[index]
             if usable(location):
-                bisect.insort(found, (distance / self._weights[index],
-                                      location.id, location))
+                bisect.insort(
+                    found,
+                    (distance / self._weights[index], location.id, location),
+                )
                 nodes.add(location.node)
                 if len(nodes) >= self._copies:
-                    found = _best_on_each_node(found)[:self._copies]
+                    found = _best_on_each_node(found)[: self._copies]
                     settled = found[-1][0] * self._heaviest * _SLACK
-        return [location for _, _, location
-                in _best_on_each_node(found)[:self._copies]]
+        return [
+            location
+            for _, _, location in _best_on_each_node(found)[: self._copies]
+        ]
 
     def ranges(self) -> Iterator[tuple[int, int, objects.Location]]:
         """See the contract; neighbouring ranges of one owner are joined."""
         # From the last token, whose range may reach over 0, once around.
         parts = itertools.chain.from_iterable(
             self._ranges_between(index)
-            for index in range(-1, len(self._tokens)) if self._tokens)
+            for index in range(-1, len(self._tokens))
+            if self._tokens
+        )
         first, last, owner = 0, -1, None
         for begin, end, candidate in parts:
             begin, end = max(begin, last + 1), min(end, objects.SPACE - 1)
@@ -98,8 +108,9 @@ class HashRange(contract.Policy):
         draw, bits, tokens = xxhash.xxh3_64_intdigest, self._bits, []
         for index, location in enumerate(self._locations):
             name = location.id.encode()
-            tokens += [draw(name, number) << bits | index
-                       for number in range(TOKENS)]
+            tokens += [
+                draw(name, number) << bits | index for number in range(TOKENS)
+            ]
         return tokens
 
     def _token(self, index: int) -> int:
@@ -113,8 +124,7 @@ class HashRange(contract.Policy):
         return token & (1 << self._bits) - 1
 
     def _nearest(self, position: int) -> Iterator[tuple[int, int]]:
-        """Yield (distance, location's index) of tokens, the nearest first.
-        """
+        """Yield (distance, location's index) of tokens, the nearest first."""
         if not self._tokens:
             return
         tokens, bits, mask = self._tokens, self._bits, (1 << self._bits) - 1
@@ -132,20 +142,25 @@ class HashRange(contract.Policy):
                 before -= 1
                 behind = position - self._token(before)
 
-    def _ranges_between(self, index: int) -> Iterator[
-            tuple[int, int, objects.Location]]:
+    def _ranges_between(
+        self, index: int
+    ) -> Iterator[tuple[int, int, objects.Location]]:
         """Yield the ranges between a token and the next one."""
         left, right = self._token(index), self._token(index + 1)
         rivals = self._rivals(index, left, right)
 
         def owner(point: int) -> objects.Location:
-            return min((abs(point - token) / weight, each.id, each)
-                       for token, weight, each in rivals)[2]
+            return min(
+                (abs(point - token) / weight, each.id, each)
+                for token, weight, each in rivals
+            )[2]
 
-        cuts = {cut for (one, a, _), (other, b, _)
-                in itertools.combinations(rivals, 2)
-                for cut in _crossings(one, a, other, b)
-                if left < cut < right}
+        cuts = {
+            cut
+            for (one, a, _), (other, b, _) in itertools.combinations(rivals, 2)
+            for cut in _crossings(one, a, other, b)
+            if left < cut < right
+        }
         first = left + 1
         for begin, end in itertools.pairwise(sorted({left, right} | cuts)):
             here = owner((begin + end) // 2)
@@ -154,11 +169,14 @@ class HashRange(contract.Policy):
                 yield first, last, here
                 first = last + 1
 
-    def _rivals(self, index: int, left: int, right: int) -> list[
-            tuple[int, float, objects.Location]]:
+    def _rivals(
+        self, index: int, left: int, right: int
+    ) -> list[tuple[int, float, objects.Location]]:
         """Return (token, weight, location) of who may own something here."""
-        weights = (self._weights[self._owner(index)],
-                   self._weights[self._owner(index + 1)])
+        weights = (
+            self._weights[self._owner(index)],
+            self._weights[self._owner(index + 1)],
+        )
         # At worst, the better of the two neighbours is that good.
         reach = (right - left) / sum(weights) * self._heaviest
         rivals = []
@@ -177,8 +195,8 @@ class HashRange(contract.Policy):
 
 
 def _best_on_each_node(
-        found: list[tuple[float, str, objects.Location]]
-        ) -> list[tuple[float, str, objects.Location]]:
+    found: list[tuple[float, str, objects.Location]],
+) -> list[tuple[float, str, objects.Location]]:
     """Leave out all but the first of each node; *found* is sorted."""
     best: dict[str, tuple[float, str, objects.Location]] = {}
     for each in found:
@@ -186,18 +204,23 @@ def _best_on_each_node(
     return list(best.values())
 
 
-def _crossings(one: int, one_weight: float, other: int,
-               other_weight: float) -> Iterator[int]:
+def _crossings(
+    one: int, one_weight: float, other: int, other_weight: float
+) -> Iterator[int]:
     """Yield the points that are as near, by weight, to either token."""
     total = one_weight + other_weight
     yield int(one + (other - one) * (one_weight / total))
     if one_weight != other_weight:
-        yield int(one + (other - one)
-                  * (one_weight / (one_weight - other_weight)))
+        yield int(
+            one + (other - one) * (one_weight / (one_weight - other_weight))
+        )
 
 
-def _last(cut: int, owner: Callable[[int], objects.Location],
-          wanted: objects.Location) -> int:
+def _last(
+    cut: int,
+    owner: Callable[[int], objects.Location],
+    wanted: objects.Location,
+) -> int:
     """Return the last point near *cut* of one owner: floats lack digits."""
     low, high = cut - _ROUNDING, cut + _ROUNDING
     while low < high:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The swarm: templates travel between nodes by BitTorrent v2.
 
 :class:`Swarm` is the way in; only ``session`` imports libtorrent.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A libtorrent session as this package wants it, and its errors as ours."""
 
 import threading
@@ -13,10 +14,12 @@ from tmpl_glance_store.swarm import settings
 _LISTEN_DEADLINE = 10
 _CLOSE_DEADLINE = 5
 
-_ALERTS = (lt.alert.category_t.error_notification
-           | lt.alert.category_t.peer_notification
-           | lt.alert.category_t.status_notification
-           | lt.alert.category_t.storage_notification)
+_ALERTS = (
+    lt.alert.category_t.error_notification
+    | lt.alert.category_t.peer_notification
+    | lt.alert.category_t.status_notification
+    | lt.alert.category_t.storage_notification
+)
 
 
 def open_session(host: str, port: int, tls: bool) -> lt.session:
@@ -54,15 +57,18 @@ def wait_for_port(session: lt.session, host: str, port: int) -> int:
             if isinstance(alert, lt.listen_failed_alert):
                 raise exceptions.BadConfiguration(
                     f'the swarm cannot listen on {host} port {port}: '
-                    f'{alert.error.message()}')
+                    f'{alert.error.message()}'
+                )
             # Python has no class for it.
             if alert.what() == 'session_error':
                 raise exceptions.BadConfiguration(
                     f'the swarm cannot listen on {host} port {port}: '
                     f'{alert.message()} (may the process ask the kernel for '
-                    f'its network interfaces, by AF_NETLINK?)')
+                    f'its network interfaces, by AF_NETLINK?)'
+                )
     raise exceptions.BadConfiguration(
-        f'the swarm cannot listen on {host} port {port}: {reason}')
+        f'the swarm cannot listen on {host} port {port}: {reason}'
+    )
 
 
 def close_session(session: list[lt.session]) -> None:
@@ -71,16 +77,20 @@ def close_session(session: list[lt.session]) -> None:
     The destructor waits for the disk. One that hangs must not keep the
     process from ending.
     """
-    closer = threading.Thread(target=session.clear, name='swarm-close',
-                              daemon=True)
+    closer = threading.Thread(
+        target=session.clear, name='swarm-close', daemon=True
+    )
     closer.start()
     closer.join(_CLOSE_DEADLINE)
 
 
 def system_errno(error: lt.error_code) -> int | None:
     """Return the errno in *error*, None if it is of another kind."""
-    return (error.value() if error.category().name() in ('system', 'generic')
-            else None)
+    return (
+        error.value()
+        if error.category().name() in ('system', 'generic')
+        else None
+    )
 
 
 def disk_error(code: int | None, message: str) -> exceptions.TmplError:

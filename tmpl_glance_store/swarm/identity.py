@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a node's certificate will be good enough for its peers."""
 
 import ssl
@@ -18,14 +19,17 @@ def prove(files: tls.Files) -> bytes:
     """
     try:
         ca = _first_certificate(files.ca)
-        _shake_hands(_context(ssl.PROTOCOL_TLS_CLIENT, ca, files),
-                     _context(ssl.PROTOCOL_TLS_SERVER, ca, files))
+        _shake_hands(
+            _context(ssl.PROTOCOL_TLS_CLIENT, ca, files),
+            _context(ssl.PROTOCOL_TLS_SERVER, ca, files),
+        )
     except (OSError, ValueError) as exc:  # an ssl.SSLError is an OSError
         raise exceptions.BadConfiguration(
             f'{files.certificate} will not do for the swarm: it must be '
             f'signed by {files.ca} itself, carry {metainfo.NAME!r} among its '
             'DNS names, and serve for clients and for servers: '
-            f'{exc}') from exc
+            f'{exc}'
+        ) from exc
     return ca.encode()
 
 
@@ -57,8 +61,10 @@ def _context(protocol: int, ca: str, files: tls.Files) -> ssl.SSLContext:
 
 def _shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = [client.wrap_bio(down, up, server_hostname=metainfo.NAME),
-            server.wrap_bio(up, down, server_side=True)]
+    ends = [
+        client.wrap_bio(down, up, server_hostname=metainfo.NAME),
+        server.wrap_bio(up, down, server_side=True),
+    ]
     for _ in range(4):  # no handshake has more flights
         for end in list(ends):
             try:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The file that a fetch writes: what is proven in it, and its holes.
 
 No record of progress is kept beside the file. After a crash, also one of the
@@ -25,12 +26,20 @@ _PEEK = 64
 _KEEP_SIZE = 0x01
 _PUNCH_HOLE = 0x02
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int,
-                            ctypes.c_int64, ctypes.c_int64)
+_libc.fallocate.argtypes = (
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int64,
+    ctypes.c_int64,
+)
 
 
-def prepare(path: str, template: objects.Template, layer: list[bytes],
-            stop: threading.Event) -> list[bool]:
+def prepare(
+    path: str,
+    template: objects.Template,
+    layer: list[bytes],
+    stop: threading.Event,
+) -> list[bool]:
     """Make *path* a sparse file of full size; tell which pieces it holds.
 
     Reads only what the file system says is not a hole. A piece of zeros is
@@ -45,11 +54,20 @@ def prepare(path: str, template: objects.Template, layer: list[bytes],
         if os.fstat(fd).st_size != template.size:
             os.ftruncate(fd, template.size)
         written = _written_pieces(fd, template)
-        return [not stop.is_set() and expected == (
-                    _hash(file, template, index) if index in written
-                    else _hash_of_zeros(template.size, template.piece_size,
-                                        _length(template, index)))
-                for index, expected in enumerate(layer)]
+        return [
+            not stop.is_set()
+            and expected
+            == (
+                _hash(file, template, index)
+                if index in written
+                else _hash_of_zeros(
+                    template.size,
+                    template.piece_size,
+                    _length(template, index),
+                )
+            )
+            for index, expected in enumerate(layer)
+        ]
 
 
 def punch_zeros(path: str, stop: threading.Event) -> None:
@@ -70,16 +88,21 @@ def punch_zeros(path: str, stop: threading.Event) -> None:
 
 
 def _length(template: objects.Template, index: int) -> int:
-    return min(template.piece_size,
-               template.size - index * template.piece_size)
+    return min(
+        template.piece_size, template.size - index * template.piece_size
+    )
 
 
 def _written_pieces(fd: int, template: objects.Template) -> set[int]:
     """Return the indexes of the pieces that are not wholly holes."""
     written: set[int] = set()
     for start, end in fsutil.data_extents(fd, template.size):
-        written.update(range(start // template.piece_size,
-                             (end - 1) // template.piece_size + 1))
+        written.update(
+            range(
+                start // template.piece_size,
+                (end - 1) // template.piece_size + 1,
+            )
+        )
     return written
 
 
@@ -99,10 +122,10 @@ def _hash(file: BinaryIO, template: objects.Template, index: int) -> bytes:
 @functools.lru_cache(maxsize=64)
 def _hash_of_zeros(size: int, piece: int, length: int) -> bytes:
     """Return the hash of a piece of *length* zeros."""
-    blocks = merkle.block_hashes(_ZEROS[:merkle.BLOCK])
+    blocks = merkle.block_hashes(_ZEROS[: merkle.BLOCK])
     blocks *= length // merkle.BLOCK
     if length % merkle.BLOCK:
-        blocks += merkle.block_hashes(_ZEROS[:length % merkle.BLOCK])
+        blocks += merkle.block_hashes(_ZEROS[: length % merkle.BLOCK])
     return _root(size, piece, blocks)
 
 
@@ -130,8 +153,10 @@ def _zero_runs(fd: int, size: int) -> Iterator[tuple[int, int]]:
 def _is_zero(fd: int, at: int) -> bool:
     """Tell whether the hole-sized block at *at* is full of zeros."""
     # Nearly every block that is not shows it in its first bytes.
-    return (os.pread(fd, _PEEK, at) == _ZEROS[:_PEEK]
-            and os.pread(fd, fsutil.HOLE, at) == _ZEROS)
+    return (
+        os.pread(fd, _PEEK, at) == _ZEROS[:_PEEK]
+        and os.pread(fd, fsutil.HOLE, at) == _ZEROS
+    )
 
 
 def _punch(fd: int, start: int, length: int) -> bool:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The BitTorrent v2 metainfo of a template, the same on every node.
 
 Source: BEP 52, and BEP 27 for private torrents. ``ssl-cert`` is libtorrent's
@@ -15,8 +16,9 @@ from tmpl_glance_store import objects
 NAME = 'tmpl-agent'
 
 
-def metainfo(template: objects.Template, pieces: bytes,
-             ca_pem: bytes | None) -> bytes:
+def metainfo(
+    template: objects.Template, pieces: bytes, ca_pem: bytes | None
+) -> bytes:
     """Return the bencoded metainfo of *template*.
 
     :param pieces: the content of the file ``pieces``
@@ -29,8 +31,9 @@ def metainfo(template: objects.Template, pieces: bytes,
     prove_layer(template, pieces)
     digest = bytes.fromhex(template.digest)
     info: dict[str, Any] = {
-        'file tree': {NAME: {'': {'length': template.size,
-                                  'pieces root': digest}}},
+        'file tree': {
+            NAME: {'': {'length': template.size, 'pieces root': digest}}
+        },
         'meta version': 2,
         'name': NAME,
         'piece length': template.piece_size,
@@ -51,11 +54,14 @@ def prove_layer(template: objects.Template, pieces: bytes) -> None:
     count = -(-template.size // template.piece_size)
     if len(pieces) == count * merkle.HASH_SIZE:
         layer = merkle.split_layer(pieces)
-        if merkle.layer_root(layer, template.piece_size).hex() == \
-                template.digest:
+        if (
+            merkle.layer_root(layer, template.piece_size).hex()
+            == template.digest
+        ):
             return
     raise exceptions.CorruptCopy(
-        f'the piece hashes of {template.digest} do not prove it')
+        f'the piece hashes of {template.digest} do not prove it'
+    )
 
 
 def bencode(value: Any) -> bytes:
@@ -66,7 +72,10 @@ def bencode(value: Any) -> bytes:
         value = value.encode()
     if isinstance(value, bytes):
         return b'%d:%b' % (len(value), value)
-    pairs = sorted((key.encode() if isinstance(key, str) else key, each)
-                   for key, each in value.items())
-    return b'd%be' % b''.join(bencode(key) + bencode(each)
-                              for key, each in pairs)
+    pairs = sorted(
+        (key.encode() if isinstance(key, str) else key, each)
+        for key, each in value.items()
+    )
+    return b'd%be' % b''.join(
+        bencode(key) + bencode(each) for key, each in pairs
+    )

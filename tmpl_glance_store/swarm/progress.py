@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a caller sees of a transfer."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one libtorrent session of a node: fetches and seeds templates."""
 
 import dataclasses
@@ -69,15 +70,22 @@ class Swarm:
     :raises BadConfiguration: if it cannot listen, or may not
     """
 
-    def __init__(self, *, host: str, port: int,
-                 tls: tls_files.Files | None = None,
-                 upload_limit: int = 0, download_limit: int = 0,
-                 ended: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        tls: tls_files.Files | None = None,
+        upload_limit: int = 0,
+        download_limit: int = 0,
+        ended: Callable[[str], None] | None = None,
+    ) -> None:
         if tls is None and not settings.is_loopback(host):
             # Fails closed: DESIGN, invariant 8.
             raise exceptions.BadConfiguration(
                 f'the swarm must not listen on {host} without TLS: set '
-                f'{", ".join(tls_files.OPTIONS)}, or listen on 127.0.0.1')
+                f'{", ".join(tls_files.OPTIONS)}, or listen on 127.0.0.1'
+            )
         self._tls = tls
         self._ca = identity.prove(tls) if tls else None
         self._ended = ended
@@ -90,11 +98,13 @@ class Swarm:
         self.port = engine.wait_for_port(self._session, host, port)
         self._disk = futures.ThreadPoolExecutor(2, 'swarm-disk')
         self._reader = threading.Thread(
-            target=self._read_alerts, name='swarm-alerts', daemon=True)
+            target=self._read_alerts, name='swarm-alerts', daemon=True
+        )
         self._reader.start()
 
-    def seed(self, template: objects.Template, pieces: bytes,
-             directory: str) -> None:
+    def seed(
+        self, template: objects.Template, pieces: bytes, directory: str
+    ) -> None:
         """Give ``image`` in *directory* to peers; never write to it.
 
         The file is believed to be whole. Each piece is proved once before a
@@ -115,11 +125,14 @@ class Swarm:
             if transfer:
                 # Upload mode: a copy that fails its proof must not be mended
                 # in place by what peers send.
-                self._add(transfer, lt.torrent_flags.seed_mode
-                          | lt.torrent_flags.upload_mode)
+                self._add(
+                    transfer,
+                    lt.torrent_flags.seed_mode | lt.torrent_flags.upload_mode,
+                )
 
-    def fetch(self, template: objects.Template, pieces: bytes,
-              directory: str) -> None:
+    def fetch(
+        self, template: objects.Template, pieces: bytes, directory: str
+    ) -> None:
         """Get the template from peers into ``image`` in *directory*.
 
         The file appears sparse, with mode 0600. What an earlier fetch has
@@ -132,8 +145,9 @@ class Swarm:
         with self._lock:
             transfer = self._begin(template, pieces, directory, PROVING)
             if transfer:
-                self._submit(transfer, self._prepare,
-                             merkle.split_layer(pieces))
+                self._submit(
+                    transfer, self._prepare, merkle.split_layer(pieces)
+                )
 
     def connect(self, digest: str, peers: Iterable[Peer]) -> None:
         """Tell which nodes have the template, or are fetching it.
@@ -154,9 +168,13 @@ class Swarm:
             transfer = self._transfers.get(digest)
             if transfer is None:
                 return None
-            result = Progress(transfer.state, 0, transfer.template.size,
-                              error=transfer.error,
-                              banned=tuple(sorted(transfer.banned)))
+            result = Progress(
+                transfer.state,
+                0,
+                transfer.template.size,
+                error=transfer.error,
+                banned=tuple(sorted(transfer.banned)),
+            )
             handle = transfer.handle
         if handle is None:
             return result
@@ -167,11 +185,15 @@ class Swarm:
         rate = status.download_payload_rate
         left = result.size - status.total_done
         return dataclasses.replace(
-            result, done=status.total_done, download_rate=rate,
+            result,
+            done=status.total_done,
+            download_rate=rate,
             upload_rate=status.upload_payload_rate,
             downloaded=status.total_payload_download,
-            uploaded=status.total_payload_upload, peers=status.num_peers,
-            eta=left / rate if rate else None if left else 0.0)
+            uploaded=status.total_payload_upload,
+            peers=status.num_peers,
+            eta=left / rate if rate else None if left else 0.0,
+        )
 
     def stop(self, digest: str) -> None:
         """Forget a transfer; its file stays. An unknown one is ignored."""
@@ -206,8 +228,13 @@ class Swarm:
         self._disk.shutdown(wait=False, cancel_futures=True)
         engine.close_session([self.__dict__.pop('_session')])
 
-    def _begin(self, template: objects.Template, pieces: bytes,
-               directory: str, state: str) -> _Transfer | None:
+    def _begin(
+        self,
+        template: objects.Template,
+        pieces: bytes,
+        directory: str,
+        state: str,
+    ) -> _Transfer | None:
         """Return a new transfer; None if it is under way already."""
         known = self._transfers.get(template.digest)
         if known and known.directory == directory and known.state != FAILED:
@@ -220,9 +247,11 @@ class Swarm:
         self._transfers[template.digest] = transfer
         return transfer
 
-    def _submit(self, transfer: _Transfer, work: Callable[..., None],
-                *args: object) -> None:
+    def _submit(
+        self, transfer: _Transfer, work: Callable[..., None], *args: object
+    ) -> None:
         """Do what reads or writes the whole file, in a thread."""
+
         def run() -> None:
             try:
                 work(transfer, *args)
@@ -231,18 +260,21 @@ class Swarm:
             except Exception as exc:
                 LOG.exception('swarm: %s', transfer.image)
                 self._fail(transfer, exceptions.TmplError(str(exc)))
+
         self._disk.submit(run)
 
     def _prepare(self, transfer: _Transfer, layer: list[bytes]) -> None:
-        have = incoming.prepare(transfer.image, transfer.template, layer,
-                                transfer.stop)
+        have = incoming.prepare(
+            transfer.image, transfer.template, layer, transfer.stop
+        )
         with self._lock:
             if not transfer.stop.is_set():
                 transfer.state = FETCHING
                 self._add(transfer, 0, have)
 
-    def _add(self, transfer: _Transfer, flags: int,
-             have: list[bool] | None = None) -> None:
+    def _add(
+        self, transfer: _Transfer, flags: int, have: list[bool] | None = None
+    ) -> None:
         """Put a transfer into the session."""
         params = lt.load_torrent_buffer(transfer.metainfo)
         transfer.metainfo = b''  # up to 256 KiB
@@ -255,8 +287,9 @@ class Swarm:
             params.have_pieces = have
         transfer.handle = handle = self._session.add_torrent(params)
         if self._tls:
-            handle.set_ssl_certificate(self._tls.certificate, self._tls.key,
-                                       "")
+            handle.set_ssl_certificate(
+                self._tls.certificate, self._tls.key, ''
+            )
         handle.resume()
         self._connect(transfer)
 
@@ -271,7 +304,8 @@ class Swarm:
 
     def _move(self, transfer: _Transfer, directory: str) -> None:
         transfer.handle.move_storage(
-            directory, lt.move_flags_t.reset_save_path_unchecked)
+            directory, lt.move_flags_t.reset_save_path_unchecked
+        )
         transfer.handle.set_flags(lt.torrent_flags.upload_mode)
         transfer.directory = directory
         transfer.state = SEEDING
@@ -282,8 +316,7 @@ class Swarm:
         if handle is not None:
             self._session.remove_torrent(handle)
 
-    def _fail(self, transfer: _Transfer,
-              error: exceptions.TmplError) -> None:
+    def _fail(self, transfer: _Transfer, error: exceptions.TmplError) -> None:
         with self._lock:
             if transfer.stop.is_set():
                 return
@@ -320,15 +353,23 @@ class Swarm:
 
     def _on_alert(self, alert: lt.alert) -> None:
         if isinstance(alert, lt.session_stats_alert):
-            self._traffic = (alert.values['net.recv_payload_bytes'],
-                             alert.values['net.sent_payload_bytes'])
+            self._traffic = (
+                alert.values['net.recv_payload_bytes'],
+                alert.values['net.sent_payload_bytes'],
+            )
             return
         react = _REACTIONS.get(type(alert))
         if react is None:
             return
         with self._lock:
-            transfer = next((each for each in self._transfers.values()
-                             if each.handle == alert.handle), None)
+            transfer = next(
+                (
+                    each
+                    for each in self._transfers.values()
+                    if each.handle == alert.handle
+                ),
+                None,
+            )
         if transfer:
             react(self, transfer, alert)
 
@@ -340,35 +381,53 @@ class Swarm:
 
     def _on_flushed(self, transfer: _Transfer, _: lt.alert) -> None:
         with self._lock:
-            if (transfer.state == FETCHING and transfer.handle is not None
-                    and transfer.handle.status(0).is_seeding):
+            if (
+                transfer.state == FETCHING
+                and transfer.handle is not None
+                and transfer.handle.status(0).is_seeding
+            ):
                 transfer.state = FINISHING
                 self._submit(transfer, self._complete)
 
-    def _on_file_error(self, transfer: _Transfer,
-                       alert: lt.file_error_alert) -> None:
-        self._fail(transfer, engine.disk_error(
-            engine.system_errno(alert.error), alert.message()))
+    def _on_file_error(
+        self, transfer: _Transfer, alert: lt.file_error_alert
+    ) -> None:
+        self._fail(
+            transfer,
+            engine.disk_error(
+                engine.system_errno(alert.error), alert.message()
+            ),
+        )
 
-    def _on_rejected(self, transfer: _Transfer,
-                     alert: lt.fastresume_rejected_alert) -> None:
+    def _on_rejected(
+        self, transfer: _Transfer, alert: lt.fastresume_rejected_alert
+    ) -> None:
         # The file to seed is not there, or not of its size.
         if transfer.state == SEEDING:
             self._fail(transfer, exceptions.CorruptCopy(alert.message()))
 
-    def _on_hash_failed(self, transfer: _Transfer,
-                        alert: lt.hash_failed_alert) -> None:
+    def _on_hash_failed(
+        self, transfer: _Transfer, alert: lt.hash_failed_alert
+    ) -> None:
         # While fetching, this is about what a peer sent: it is asked for
         # again. What we seed was believed to be good.
         if transfer.state in (SEEDING, COMPLETE):
-            self._fail(transfer, exceptions.CorruptCopy(
-                f'{transfer.image}: piece {alert.piece_index} is not what '
-                'its hash says'))
+            self._fail(
+                transfer,
+                exceptions.CorruptCopy(
+                    f'{transfer.image}: piece {alert.piece_index} is not what '
+                    'its hash says'
+                ),
+            )
 
-    def _on_peer_ban(self, transfer: _Transfer,
-                     alert: lt.peer_ban_alert) -> None:
-        LOG.warning('swarm: %s: banned %s: it sent bad data',
-                    transfer.image, alert.endpoint[0])
+    def _on_peer_ban(
+        self, transfer: _Transfer, alert: lt.peer_ban_alert
+    ) -> None:
+        LOG.warning(
+            'swarm: %s: banned %s: it sent bad data',
+            transfer.image,
+            alert.endpoint[0],
+        )
         transfer.banned.add(alert.endpoint[0])
 
 

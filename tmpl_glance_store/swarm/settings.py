@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How libtorrent is set up here, and why where it is not obvious."""
 
 import ipaddress
@@ -72,7 +73,8 @@ def interfaces(host: str, port: int, tls: bool) -> dict[str, Any]:
         address = ipaddress.ip_address(host)
     except ValueError as exc:
         raise exceptions.BadConfiguration(
-            f'the swarm needs an IP address to listen on: {exc}') from exc
+            f'the swarm needs an IP address to listen on: {exc}'
+        ) from exc
     name = f'[{host}]' if address.version == 6 else host
     return {
         'listen_interfaces': f'{name}:{port}{"s" if tls else ""}',
@@ -82,6 +84,9 @@ def interfaces(host: str, port: int, tls: bool) -> dict[str, Any]:
         'allow_multiple_connections_per_ip': address.is_loopback,
     }
 
+
 #: All of them, IPv4 and IPv6.
-ADDRESSES = (('0.0.0.0', '255.255.255.255'),  # noqa: S104
-             ('::', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'))
+ADDRESSES = (
+    ('0.0.0.0', '255.255.255.255'),  # noqa: S104
+    ('::', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'),
+)

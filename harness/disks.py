@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real disks, made by mount(8) and gone with the test. Needs root."""
 
 import contextlib
@@ -10,15 +11,21 @@ import pytest
 MIB = 1 << 20
 
 #: File systems on a loop device: how they are made, and the size they need.
-KINDS = {'ext4': (['mkfs.ext4', '-q', '-m', '0'], 64 * MIB),
-         'xfs': (['mkfs.xfs', '-q'], 320 * MIB)}
+KINDS = {
+    'ext4': (['mkfs.ext4', '-q', '-m', '0'], 64 * MIB),
+    'xfs': (['mkfs.xfs', '-q'], 320 * MIB),
+}
 
 
 def run(*command: object) -> None:
     """Run a command; its output shows when it fails."""
     try:
-        subprocess.run([str(part) for part in command], check=True,
-                       capture_output=True, text=True)
+        subprocess.run(
+            [str(part) for part in command],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
     except FileNotFoundError:
         pytest.skip(f'there is no {command[0]}; see bindep.txt')
     except subprocess.CalledProcessError as exc:
@@ -28,8 +35,9 @@ def run(*command: object) -> None:
 class Disks:
     """Mounts disks below *root*."""
 
-    def __init__(self, root: pathlib.Path,
-                 stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, root: pathlib.Path, stack: contextlib.ExitStack
+    ) -> None:
         self._root = root
         self._stack = stack
 
@@ -50,8 +58,13 @@ class Disks:
 
     def remount(self, name: str) -> None:
         """Mount a disk again that a test has unmounted."""
-        run('mount', '-o', 'loop', self._root / f'{name}.disk',
-            self._root / name)
+        run(
+            'mount',
+            '-o',
+            'loop',
+            self._root / f'{name}.disk',
+            self._root / name,
+        )
 
     def bind(self, source: pathlib.Path, name: str) -> pathlib.Path:
         """Show a directory at a second place: no rename goes there."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A user and a password for etcd, which gives tokens for them.
 
 See etcd's "Role-based access control": a token comes from the user's password,
@@ -15,9 +16,11 @@ from requests import auth
 
 # What etcd says to a token that has ended, or to none: as its own client, see
 # client/v3/retry_interceptor.go.
-_ENDED = ('etcdserver: invalid auth token',
-          'etcdserver: revision of auth store is old',
-          'etcdserver: user name is empty')
+_ENDED = (
+    'etcdserver: invalid auth token',
+    'etcdserver: revision of auth store is old',
+    'etcdserver: user name is empty',
+)
 
 
 class TokenAuth(auth.AuthBase):
@@ -32,16 +35,21 @@ class TokenAuth(auth.AuthBase):
         this user and password
     """
 
-    def __init__(self, user: str, password_file: str,
-                 authenticate: Callable[[str, str, str], str]) -> None:
+    def __init__(
+        self,
+        user: str,
+        password_file: str,
+        authenticate: Callable[[str, str, str], str],
+    ) -> None:
         self._user = user
         self._password_file = password_file
         self._authenticate = authenticate
         self._lock = threading.Lock()
         self._token: str | None = None
 
-    def __call__(self, request: requests.PreparedRequest
-                 ) -> requests.PreparedRequest:
+    def __call__(
+        self, request: requests.PreparedRequest
+    ) -> requests.PreparedRequest:
         with self._lock:
             if self._token is None:
                 self._token = self._ask(request)
@@ -58,11 +66,14 @@ class TokenAuth(auth.AuthBase):
         with self._lock:
             self._token = None
 
-    def _again(self, response: requests.Response,
-               **how: Any) -> requests.Response:
+    def _again(
+        self, response: requests.Response, **how: Any
+    ) -> requests.Response:
         """Send a request again if its token had ended."""
-        if response.status_code not in (requests.codes.bad_request,
-                                        requests.codes.unauthorized):
+        if response.status_code not in (
+            requests.codes.bad_request,
+            requests.codes.unauthorized,
+        ):
             return response
         if not any(reason in response.text for reason in _ENDED):
             return response
@@ -73,13 +84,15 @@ class TokenAuth(auth.AuthBase):
                 self._token = self._ask(request)
             request.headers['Authorization'] = self._token
         return response.connection.send(  # type: ignore[attr-defined]
-            request, **how)
+            request, **how
+        )
 
     def _ask(self, request: requests.PreparedRequest) -> str:
         assert isinstance(request.url, str)
         parts = urllib.parse.urlsplit(request.url)
-        return self._authenticate(f'{parts.scheme}://{parts.netloc}',
-                                  self._user, self._password())
+        return self._authenticate(
+            f'{parts.scheme}://{parts.netloc}', self._user, self._password()
+        )
 
     def _password(self) -> str:
         try:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All paths within a location (DESIGN section 4)."""
 
 import os
@@ -42,16 +43,19 @@ class Paths:
 
     def fetches(self) -> list[str]:
         """Return the digests of the templates being, or to be, fetched."""
-        return sorted(name.removeprefix(FETCH)
-                      for name in _names(self.incoming)
-                      if name.startswith(FETCH))
+        return sorted(
+            name.removeprefix(FETCH)
+            for name in _names(self.incoming)
+            if name.startswith(FETCH)
+        )
 
     def entries(self) -> list[str]:
         """Return the paths of everything that lies where copies should."""
         return sorted(
             os.path.join(self.templates, shelf, name)
             for shelf in os.listdir(self.templates)
-            for name in _names(os.path.join(self.templates, shelf)))
+            for name in _names(os.path.join(self.templates, shelf))
+        )
 
 
 def _names(directory: str) -> list[str]:

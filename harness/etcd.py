@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The real etcd, alone or as a cluster, for tests and for the demo.
 
 :class:`Etcd` runs the members in a directory of its own, on free ports of the
@@ -18,8 +19,8 @@ from typing import Any, Self
 import etcd3gw
 import requests
 
-from tests.functional import netns
-from tests.functional.certificates import Authority
+from harness import netns
+from harness.certificates import Authority
 
 #: Seconds until a started etcd must answer, and a stopped one be gone.
 START_DEADLINE = 60
@@ -37,10 +38,14 @@ class Member:
     :param machine: where it runs; here, on loopback, unless given
     """
 
-    def __init__(self, root: pathlib.Path, name: str,
-                 authority: Authority | None,
-                 options: Sequence[str] = (),
-                 machine: netns.Machine | None = None) -> None:
+    def __init__(
+        self,
+        root: pathlib.Path,
+        name: str,
+        authority: Authority | None,
+        options: Sequence[str] = (),
+        machine: netns.Machine | None = None,
+    ) -> None:
         self.name = name
         self.log = root / f'{name}.log'
         self._data = root / name
@@ -59,9 +64,15 @@ class Member:
             self._session.verify = files.ca
             self._session.cert = files.certificate, files.key
             # etcd's gateway is a client of etcd, with the same certificate.
-            self._tls = ['--cert-file', files.certificate,
-                         '--key-file', files.key, '--client-cert-auth',
-                         '--trusted-ca-file', files.ca]
+            self._tls = [
+                '--cert-file',
+                files.certificate,
+                '--key-file',
+                files.key,
+                '--client-cert-auth',
+                '--trusted-ca-file',
+                files.ca,
+            ]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -78,8 +89,12 @@ class Member:
     def client(self) -> etcd3gw.Etcd3Client:
         """A plain client, for what the catalog has no use for."""
         client = etcd3gw.Etcd3Client(
-            self._address, self._port, self._scheme, api_path='/v3/',
-            timeout=START_DEADLINE)
+            self._address,
+            self._port,
+            self._scheme,
+            api_path='/v3/',
+            timeout=START_DEADLINE,
+        )
         client.session = self._session
         return client
 
@@ -92,32 +107,54 @@ class Member:
         with self.log.open('ab') as log:
             # setpriv: should we be killed, it dies too.
             self._process = subprocess.Popen(
-                ['setpriv', '--pdeathsig', 'KILL', *run('etcd'),
-                 '--name', self.name, '--data-dir', str(self._data),
-                 '--listen-client-urls', self.url,
-                 '--advertise-client-urls', self.url,
-                 '--listen-peer-urls', self.peer_url,
-                 '--initial-advertise-peer-urls', self.peer_url,
-                 '--initial-cluster', cluster, *self._tls, *self._options],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True)
+                [
+                    'setpriv',
+                    '--pdeathsig',
+                    'KILL',
+                    *run('etcd'),
+                    '--name',
+                    self.name,
+                    '--data-dir',
+                    str(self._data),
+                    '--listen-client-urls',
+                    self.url,
+                    '--advertise-client-urls',
+                    self.url,
+                    '--listen-peer-urls',
+                    self.peer_url,
+                    '--initial-advertise-peer-urls',
+                    self.peer_url,
+                    '--initial-cluster',
+                    cluster,
+                    *self._tls,
+                    *self._options,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def wait_until_healthy(self) -> None:
         """Wait until the member serves, with a leader.
 
         :raises EtcdError: if it ends, or does not serve in time
         """
-        if not eventually(lambda: self.healthy or not self.running,
-                          START_DEADLINE) or not self.running:
-            raise EtcdError(f'{self.name} does not serve:\n'
-                            f'{self.log_tail()}')
+        if (
+            not eventually(
+                lambda: self.healthy or not self.running, START_DEADLINE
+            )
+            or not self.running
+        ):
+            raise EtcdError(f'{self.name} does not serve:\n{self.log_tail()}')
 
     @property
     def healthy(self) -> bool:
         """Whether the member serves, with a leader."""
         with contextlib.suppress(requests.RequestException, ValueError):
-            answer = self._session.get(f'{self.url}/health',
-                                       timeout=START_DEADLINE)
+            answer = self._session.get(
+                f'{self.url}/health', timeout=START_DEADLINE
+            )
             return answer.json().get('health') == 'true'
         return False
 
@@ -133,9 +170,12 @@ class Member:
         self._process.send_signal(signal.SIGSTOP)
         # Its threads stop one after the other.
         tasks = pathlib.Path(f'/proc/{self._process.pid}/task')
-        assert eventually(lambda: all(
-            '\nState:\tT' in (task / 'status').read_text()
-            for task in tasks.iterdir()))
+        assert eventually(
+            lambda: all(
+                '\nState:\tT' in (task / 'status').read_text()
+                for task in tasks.iterdir()
+            )
+        )
 
     def resume(self) -> None:
         """Let the process go on."""
@@ -177,14 +217,21 @@ class Etcd:
     :param machine: where it runs; here, on loopback, unless given
     """
 
-    def __init__(self, root: pathlib.Path, size: int = 1, *,
-                 authority: Authority | None = None,
-                 options: Sequence[str] = (),
-                 machine: netns.Machine | None = None) -> None:
+    def __init__(
+        self,
+        root: pathlib.Path,
+        size: int = 1,
+        *,
+        authority: Authority | None = None,
+        options: Sequence[str] = (),
+        machine: netns.Machine | None = None,
+    ) -> None:
         root.mkdir(exist_ok=True)
         self._scheme = 'https' if authority else 'http'
-        self.members = [Member(root, f'etcd{n}', authority, options, machine)
-                        for n in range(size)]
+        self.members = [
+            Member(root, f'etcd{n}', authority, options, machine)
+            for n in range(size)
+        ]
 
     @property
     def url(self) -> str:
@@ -204,19 +251,24 @@ class Etcd:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None,
-                 error: BaseException | None,
-                 _traceback: types.TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: types.TracebackType | None,
+    ) -> None:
         if error is not None:
             for member in self.members:
-                error.add_note(f'The end of {member.log}:\n'
-                               f'{member.log_tail()}')
+                error.add_note(
+                    f'The end of {member.log}:\n{member.log_tail()}'
+                )
         self._close()
 
     def start(self, *members: Member) -> None:
         """Start those of *members* that do not run; wait for them all."""
-        cluster = ','.join(f'{member.name}={member.peer_url}'
-                           for member in self.members)
+        cluster = ','.join(
+            f'{member.name}={member.peer_url}' for member in self.members
+        )
         for member in members:
             if not member.running:
                 member.launch(cluster)
@@ -246,14 +298,15 @@ def free_port() -> int:
     text = pathlib.Path('/proc/sys/net/ipv4/ip_local_port_range').read_text()
     first = int(text.split()[0])
     for port in random.SystemRandom().sample(range(first // 3, first), 100):
-        with (contextlib.suppress(OSError),
-              socket.create_server(('127.0.0.1', port))):
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server(('127.0.0.1', port)),
+        ):
             return port
     raise EtcdError('there is no free port')
 
 
-def eventually(condition: Callable[[], object],
-               deadline: float = 60) -> bool:
+def eventually(condition: Callable[[], object], deadline: float = 60) -> bool:
     """Wait until *condition* holds; False if it does not in time."""
     end = time.monotonic() + deadline
     while not condition():

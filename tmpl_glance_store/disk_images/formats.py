@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an image is, by its first bytes: the only door to format_inspector."""
 
 import io
@@ -55,7 +56,8 @@ def inspect(path: str) -> str:
             while wrapper.read(_STEP) and not wrapper.formats:
                 if time.monotonic() > deadline:
                     raise Unsafe(
-                        f'its format is not clear after {_PATIENCE} s')
+                        f'its format is not clear after {_PATIENCE} s'
+                    )
             wrapper.close()
         found = _one_of(wrapper.formats or [])
         found.safety_check()
@@ -66,12 +68,14 @@ def inspect(path: str) -> str:
         raise Unsafe(str(exc) or type(exc).__name__) from exc
 
 
-def _one_of(found: list[format_inspector.FileInspector]
-            ) -> format_inspector.FileInspector:
+def _one_of(
+    found: list[format_inspector.FileInspector],
+) -> format_inspector.FileInspector:
     by_name = {str(each): each for each in found}
     if by_name.keys() == {'iso', 'gpt'}:
         return by_name['iso']
     if len(found) != 1:
-        raise Unsafe(f'it is several formats at once: '
-                     f'{", ".join(sorted(by_name))}')
+        raise Unsafe(
+            f'it is several formats at once: {", ".join(sorted(by_name))}'
+        )
     return found[0]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nova's own libvirt image back ends and cache manager, and their results."""
 
 import json
@@ -9,7 +10,7 @@ from typing import Any, Self
 
 from tmpl_glance_store.imagecache import cache
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 class Nova:
@@ -19,17 +20,21 @@ class Nova:
     :param force_raw: Nova's ``force_raw_images``
     """
 
-    def __init__(self, instances_path: pathlib.Path, *,
-                 force_raw: bool = False) -> None:
+    def __init__(
+        self, instances_path: pathlib.Path, *, force_raw: bool = False
+    ) -> None:
         instances_path.mkdir(exist_ok=True)
         self.instances_path = instances_path
         self.base = instances_path / '_base'
         self._force_raw = force_raw
         self._process = subprocess.Popen(
-            [sys.executable, '-W', 'ignore', '-m',
-             'tests.functional.nova_child'], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL)
+            [sys.executable, '-W', 'ignore', '-m', 'harness.nova_child'],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
 
     def __enter__(self) -> Self:
         self._answer()
@@ -45,8 +50,7 @@ class Nova:
         """Return where an image's base file is, or would be."""
         return self.base / cache.base_name(image_id)
 
-    def begin_clones(self, image_id: str, *names: str,
-                     **options: Any) -> None:
+    def begin_clones(self, image_id: str, *names: str, **options: Any) -> None:
         """Begin to boot instances; see ``nova_child.clone``."""
         self._ask('clone', image_id=image_id, names=names, **options)
 
@@ -56,30 +60,42 @@ class Nova:
         assert not outcome['errors'], outcome['errors'][0]
         return outcome
 
-    def clone(self, image_id: str, *names: str,
-              **options: Any) -> dict[str, Any]:
+    def clone(
+        self, image_id: str, *names: str, **options: Any
+    ) -> dict[str, Any]:
         """Boot instances, and wait for them."""
         self.begin_clones(image_id, *names, **options)
         return self.end_clones()
 
-    def failures(self, image_id: str, *names: str,
-                 **options: Any) -> list[str]:
+    def failures(
+        self, image_id: str, *names: str, **options: Any
+    ) -> list[str]:
         """Boot instances; return the errors."""
         self.begin_clones(image_id, *names, **options)
         return self._answer()['errors']
 
-    def age(self, maximum: int = 0,
-            instances: Iterable[tuple[str, str]] = ()) -> None:
+    def age(
+        self, maximum: int = 0, instances: Iterable[tuple[str, str]] = ()
+    ) -> None:
         """Let the cache manager remove what is unused and *maximum* old."""
         self._ask('age', maximum=maximum, instances=list(instances))
         self._answer()
 
     def _ask(self, verb: str, **request: Any) -> None:
         assert self._process.stdin
-        print(json.dumps({'verb': verb, 'force_raw': self._force_raw,
-                          'instances_path': str(self.instances_path),
-                          **request}, default=str),
-              file=self._process.stdin, flush=True)
+        print(
+            json.dumps(
+                {
+                    'verb': verb,
+                    'force_raw': self._force_raw,
+                    'instances_path': str(self.instances_path),
+                    **request,
+                },
+                default=str,
+            ),
+            file=self._process.stdin,
+            flush=True,
+        )
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A host with disks, as its operator and glance_store see it.
 
 :class:`Host` is cheap and describes itself as JSON, so that a child process
@@ -20,9 +21,9 @@ from tmpl_glance_store import driver
 from tmpl_glance_store import factory
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
-from tmpl_glance_store import opts
 from tmpl_glance_store import repository
 from tmpl_glance_store.localstore import location as local
+from tmpl_glance_store.options import store as opts
 
 CLUSTER = 'test'
 
@@ -35,21 +36,29 @@ class Host:
     :param settings: more options, as in the configuration
     """
 
-    def __init__(self, root: pathlib.Path | str, *locations: str,
-                 **settings: Any) -> None:
+    def __init__(
+        self, root: pathlib.Path | str, *locations: str, **settings: Any
+    ) -> None:
         self.root = pathlib.Path(root)
-        tiers_and_paths = [text.split(':', 1) for text in (
-            locations or ('ssd:a:100', 'ssd:b:100', 'ssd:c:100'))]
+        tiers_and_paths = [
+            text.split(':', 1)
+            for text in (locations or ('ssd:a:100', 'ssd:b:100', 'ssd:c:100'))
+        ]
         self.catalog_url = f'sqlite:///{self.root}/catalog.sqlite'
         self.settings = {
-            'tmpl_store_cluster': CLUSTER, 'tmpl_store_node': 'node1',
+            'tmpl_store_cluster': CLUSTER,
+            'tmpl_store_node': 'node1',
             'tmpl_store_catalog': self.catalog_url,
-            'tmpl_store_locations': [f'{tier}:{self.root}/{rest}'
-                                     for tier, rest in tiers_and_paths],
+            'tmpl_store_locations': [
+                f'{tier}:{self.root}/{rest}' for tier, rest in tiers_and_paths
+            ],
             # Whoever runs the tests may have a disk that is rather full.
-            'tmpl_store_reserve': 0.0, **settings}
-        self.paths = [self.root / rest.split(':')[0]
-                      for _, rest in tiers_and_paths]
+            'tmpl_store_reserve': 0.0,
+            **settings,
+        }
+        self.paths = [
+            self.root / rest.split(':')[0] for _, rest in tiers_and_paths
+        ]
 
     def to_json(self) -> str:
         """Return what :meth:`from_json` builds the same host from."""
@@ -60,21 +69,28 @@ class Host:
         """Return the host in *text*."""
         fields = json.loads(text)
         root = fields.pop('root')
-        return cls(root, *(text.replace(f'{root}/', '', 1) for text in
-                           fields.pop('tmpl_store_locations')), **fields)
+        return cls(
+            root,
+            *(
+                text.replace(f'{root}/', '', 1)
+                for text in fields.pop('tmpl_store_locations')
+            ),
+            **fields,
+        )
 
     # What is built from the options
 
     @property
     def options(self) -> opts.Options:
         """The checked options."""
-        defaults = {option.name: option.default
-                    for option in opts.STORE_OPTS}
-        return opts.read(types.SimpleNamespace(**{**defaults,
-                                                  **self.settings}))
+        defaults = {option.name: option.default for option in opts.STORE_OPTS}
+        return opts.read(
+            types.SimpleNamespace(**{**defaults, **self.settings})
+        )
 
-    def repository(self, on_step: Callable[[str], None] = lambda step: None
-                   ) -> repository.Repository:
+    def repository(
+        self, on_step: Callable[[str], None] = lambda step: None
+    ) -> repository.Repository:
         """Return the repository, opened: as after a start of Glance."""
         opened = factory.build_repository(self.options, on_step)
         opened.open()
@@ -117,18 +133,26 @@ class Host:
         root = f'/tmpl/{self.options.cluster}/v1/'
         store = factory.build_catalog_store(self.catalog_url)
         try:
-            return [{entry.key.removeprefix(f'{root}{kind}/'):
-                     json.loads(entry.value)
-                     for entry in store.list(f'{root}{kind}/')}
-                    for kind in kinds]
+            return [
+                {
+                    entry.key.removeprefix(f'{root}{kind}/'): json.loads(
+                        entry.value
+                    )
+                    for entry in store.list(f'{root}{kind}/')
+                }
+                for kind in kinds
+            ]
         finally:
             store.close()
 
     def is_clean(self) -> bool:
         """Whether there is no trace of any image, nor of an upload."""
-        return not [*self.copies(), *self.unfinished(), *self.quarantined(),
-                    *filter(None, self._known('images', 'templates',
-                                              'copies'))]
+        return not [
+            *self.copies(),
+            *self.unfinished(),
+            *self.quarantined(),
+            *filter(None, self._known('images', 'templates', 'copies')),
+        ]
 
     def disagreements(self) -> list[str]:
         """Return in what the disks and the catalog differ, both ways.
@@ -136,37 +160,59 @@ class Host:
         Every byte on the disks is proved. Nothing may be under way, and no
         image may have lost its copies.
         """
-        images, templates, copies = self._known('images', 'templates',
-                                                'copies')
-        on_disk = {f'{path.name}/{self._location_id(path)}': path
-                   for path in self.copies()}
-        return [*(f'debris {path}' for path in self.unfinished()),
-                *(f'on disk only: {key}' for key in on_disk.keys() - copies),
-                *(f'recorded only: {key}' for key in copies.keys() - on_disk),
-                *(f'not complete: {key}' for key, copy in copies.items()
-                  if not copy['complete']),
-                *(problem for path in on_disk.values()
-                  if (problem := what_is_wrong(path))),
-                *self._problems_of_templates(templates, copies, images)]
+        images, templates, copies = self._known(
+            'images', 'templates', 'copies'
+        )
+        on_disk = {
+            f'{path.name}/{self._location_id(path)}': path
+            for path in self.copies()
+        }
+        return [
+            *(f'debris {path}' for path in self.unfinished()),
+            *(f'on disk only: {key}' for key in on_disk.keys() - copies),
+            *(f'recorded only: {key}' for key in copies.keys() - on_disk),
+            *(
+                f'not complete: {key}'
+                for key, copy in copies.items()
+                if not copy['complete']
+            ),
+            *(
+                problem
+                for path in on_disk.values()
+                if (problem := what_is_wrong(path))
+            ),
+            *self._problems_of_templates(templates, copies, images),
+        ]
 
     @staticmethod
-    def _problems_of_templates(templates: dict[str, Any],
-                               copies: dict[str, Any],
-                               images: dict[str, Any]) -> Iterator[str]:
+    def _problems_of_templates(
+        templates: dict[str, Any],
+        copies: dict[str, Any],
+        images: dict[str, Any],
+    ) -> Iterator[str]:
         held = {key.split('/')[0] for key in copies}
-        yield from (f'copies without a template: {digest}'
-                    for digest in held - templates.keys())
-        yield from (f'template without copies: {digest}'
-                    for digest in templates.keys() - held)
-        listed = {(image_id.lower(), digest)
-                  for digest, record in templates.items()
-                  for image_id in record['images']}
+        yield from (
+            f'copies without a template: {digest}'
+            for digest in held - templates.keys()
+        )
+        yield from (
+            f'template without copies: {digest}'
+            for digest in templates.keys() - held
+        )
+        listed = {
+            (image_id.lower(), digest)
+            for digest, record in templates.items()
+            for image_id in record['images']
+        }
         bound = {(key, image['digest']) for key, image in images.items()}
-        yield from (f'image and template disagree: {pair}'
-                    for pair in listed ^ bound)
-        yield from (f'deleted, but still there: {digest}'
-                    for digest, record in templates.items()
-                    if record['deleted_at'] is not None)
+        yield from (
+            f'image and template disagree: {pair}' for pair in listed ^ bound
+        )
+        yield from (
+            f'deleted, but still there: {digest}'
+            for digest, record in templates.items()
+            if record['deleted_at'] is not None
+        )
 
     @staticmethod
     def _location_id(copy: pathlib.Path) -> str:
@@ -208,8 +254,10 @@ def spread(host: Host, upload: Callable[[bytes], Any]) -> dict[bytes, Any]:
     for _ in range(500):
         data = content(1000, uuid.uuid4())
         uploaded[data] = upload(data)
-        if all(len(list(path.glob('templates/*/*'))) > count
-               for path, count in zip(host.paths, before, strict=True)):
+        if all(
+            len(list(path.glob('templates/*/*'))) > count
+            for path, count in zip(host.paths, before, strict=True)
+        ):
             return uploaded
     raise AssertionError(f'no location for {len(uploaded)} templates')
 
@@ -234,17 +282,26 @@ def same_shelf(size: int = 100) -> tuple[bytes, bytes]:
 # The repository's calls
 
 
-def add(repo: repository.Repository, data: bytes, image_id: str | None = None,
-        size: int | None = None) -> objects.Image:
+def add(
+    repo: repository.Repository,
+    data: bytes,
+    image_id: str | None = None,
+    size: int | None = None,
+) -> objects.Image:
     """Upload *data*, and return the binding."""
-    return repo.add(image_id or new_id(), [data],
-                    len(data) if size is None else size, 'sha256').image
+    return repo.add(
+        image_id or new_id(),
+        [data],
+        len(data) if size is None else size,
+        'sha256',
+    ).image
 
 
 def read(repo: repository.Repository, image: objects.Image) -> bytes:
     """Return the bytes of an image."""
-    with contextlib.closing(repo.read(*parts(image), 0, None, 1 << 20)
-                            ) as chunks:
+    with contextlib.closing(
+        repo.read(*parts(image), 0, None, 1 << 20)
+    ) as chunks:
         return b''.join(chunks)
 
 
@@ -263,8 +320,13 @@ def parts(image: objects.Image) -> tuple[str, str, str]:
 
 def at(store: driver.Store, url: str) -> glance_location.Location:
     """Return *url* as Glance hands it to the store."""
-    return glance_location.Location('tmpl', driver.StoreLocation, store.conf,
-                                    uri=url, backend=store.backend_group)
+    return glance_location.Location(
+        'tmpl',
+        driver.StoreLocation,
+        store.conf,
+        uri=url,
+        backend=store.backend_group,
+    )
 
 
 def download(store: driver.Store, url: str, **how: Any) -> bytes:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A cluster of real ``tmpl-agent`` processes on this machine.
 
 Each node has a loopback address of its own, its ports are free ones. Every
@@ -18,11 +19,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
-from tests.functional import netns
-from tests.functional.certificates import Authority
-from tests.functional.etcd import eventually
-from tests.host import CLUSTER
-from tests.host import Host
+from harness import netns
+from harness.certificates import Authority
+from harness.etcd import eventually
+from harness.host import CLUSTER
+from harness.host import Host
 from tmpl_glance_store import driver
 from tmpl_glance_store import factory
 from tmpl_glance_store.catalog import catalog
@@ -50,10 +51,14 @@ class Agent:
     :param prefix: command that runs it, for example as another user
     """
 
-    def __init__(self, host: Host, settings: dict[str, Any],
-                 machine: netns.Machine | None = None,
-                 nova: dict[str, Any] | None = None,
-                 prefix: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        host: Host,
+        settings: dict[str, Any],
+        machine: netns.Machine | None = None,
+        nova: dict[str, Any] | None = None,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
         self.host = host
         self._machine = machine
         self.settings = settings
@@ -73,22 +78,30 @@ class Agent:
         """Start the process; do not wait. From the main thread only."""
         self.write_config()
         self._seen = self.log.stat().st_size
-        program = [*self._prefix, command('tmpl-agent'),
-                   '--config-file', str(self.config)]
+        program = [
+            *self._prefix,
+            command('tmpl-agent'),
+            '--config-file',
+            str(self.config),
+        ]
         if self._machine is not None:
             program = self._machine.command(*program)
         with self.log.open('ab') as log:
             # setpriv: should we be killed, it dies too.
             self._process = subprocess.Popen(
                 ['setpriv', '--pdeathsig', 'KILL', *program],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True)
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         return self
 
     def wait_until_served(self) -> Self:
         """Wait until the API answers."""
-        assert eventually(lambda: self._endpoints() or not self.running,
-                          LONG), f'{self.name} does not start'
+        assert eventually(
+            lambda: self._endpoints() or not self.running, LONG
+        ), f'{self.name} does not start'
         assert self.running, f'{self.name} has ended:\n{self.log_tail()}'
         return self
 
@@ -147,8 +160,9 @@ class Agent:
         """Write the configuration file as it should be now."""
         lines = []
         for group, options in (
-                ('tmpl', {**self.host.settings, **self.settings}),
-                ('nova', self.nova)):
+            ('tmpl', {**self.host.settings, **self.settings}),
+            ('nova', self.nova),
+        ):
             lines.append(f'[{group}]')
             for name, value in options.items():
                 values = value if isinstance(value, list) else [value]
@@ -186,9 +200,11 @@ class Agent:
         handlers: list[Any] = [urllib.request.ProxyHandler({})]
         if self.url.startswith('https'):
             context = ssl.create_default_context(
-                cafile=self.host.settings[_TLS[0]])
-            context.load_cert_chain(*(self.host.settings[each]
-                                      for each in _TLS[1:]))
+                cafile=self.host.settings[_TLS[0]]
+            )
+            context.load_cert_chain(
+                *(self.host.settings[each] for each in _TLS[1:])
+            )
             handlers.append(urllib.request.HTTPSHandler(context=context))
         opener = urllib.request.build_opener(*handlers)
         try:
@@ -204,9 +220,11 @@ class Agent:
 
     def metric(self, name: str) -> float:
         """Return a metric, added up over its labels."""
-        return sum(float(line.rpartition(' ')[2])
-                   for line in self.ask('/metrics').decode().splitlines()
-                   if re.match(f'tmpl_{name}[ {{]', line))
+        return sum(
+            float(line.rpartition(' ')[2])
+            for line in self.ask('/metrics').decode().splitlines()
+            if re.match(f'tmpl_{name}[ {{]', line)
+        )
 
     def transfer(self) -> dict[str, Any] | None:
         """Return the first of the transfers, None if there is none."""
@@ -231,16 +249,22 @@ class Cluster:
     :param settings: options of all the nodes
     """
 
-    def __init__(self, root: pathlib.Path, catalog_url: str | None = None,
-                 authority: Authority | None = None,
-                 **settings: Any) -> None:
+    def __init__(
+        self,
+        root: pathlib.Path,
+        catalog_url: str | None = None,
+        authority: Authority | None = None,
+        **settings: Any,
+    ) -> None:
         self.root = root
         self.authority = authority
         self.catalog_url = catalog_url or f'sqlite:///{root}/catalog.sqlite'
         self.agents: list[Agent] = []
         self._settings = {
-            'tmpl_store_lease': 3, 'tmpl_store_rebuild_delay': 600,
-            **settings}
+            'tmpl_store_lease': 3,
+            'tmpl_store_rebuild_delay': 600,
+            **settings,
+        }
         self._catalog: catalog.Catalog | None = None
 
     def __enter__(self) -> Self:
@@ -255,11 +279,16 @@ class Cluster:
         if self._catalog is not None:
             self._catalog.close()
 
-    def node(self, name: str, *locations: str,
-             authority: Authority | None = None,
-             machine: netns.Machine | None = None,
-             nova: dict[str, Any] | None = None,
-             prefix: tuple[str, ...] = (), **settings: Any) -> Agent:
+    def node(
+        self,
+        name: str,
+        *locations: str,
+        authority: Authority | None = None,
+        machine: netns.Machine | None = None,
+        nova: dict[str, Any] | None = None,
+        prefix: tuple[str, ...] = (),
+        **settings: Any,
+    ) -> Agent:
         """Return a new node whose agent does not run.
 
         :param locations: as :class:`Host` takes them; default: one SSD
@@ -269,23 +298,42 @@ class Cluster:
         :param prefix: command that runs the agent
         :param settings: more options, of the store or of the agent
         """
-        address = (machine.address if machine
-                   else f'127.0.0.{len(self.agents) + 2}')
-        every = {'tmpl_store_agent_host': address, 'tmpl_store_api_port': 0,
-                 'tmpl_store_swarm_port': 0, **self._settings, **settings}
+        address = (
+            machine.address if machine else f'127.0.0.{len(self.agents) + 2}'
+        )
+        every = {
+            'tmpl_store_agent_host': address,
+            'tmpl_store_api_port': 0,
+            'tmpl_store_swarm_port': 0,
+            **self._settings,
+            **settings,
+        }
         authority = authority or self.authority
         if authority is not None:
             files = authority.node(name, address, metainfo.NAME)
-            every.update(zip(_TLS, (files.ca, files.certificate, files.key),
-                             strict=True))
+            every.update(
+                zip(
+                    _TLS, (files.ca, files.certificate, files.key), strict=True
+                )
+            )
         names = {option.name for option in driver.opts.STORE_OPTS}
-        host = Host(self.root / name, *(locations or ('ssd:ssd:10',)), **{
-            'tmpl_store_node': name, 'tmpl_store_catalog': self.catalog_url,
-            **{key: value for key, value in every.items() if key in names}})
+        host = Host(
+            self.root / name,
+            *(locations or ('ssd:ssd:10',)),
+            **{
+                'tmpl_store_node': name,
+                'tmpl_store_catalog': self.catalog_url,
+                **{key: value for key, value in every.items() if key in names},
+            },
+        )
         host.catalog_url = self.catalog_url
-        agent = Agent(host, {key: value for key, value in every.items()
-                             if key not in names}, machine, nova,
-                      prefix)
+        agent = Agent(
+            host,
+            {key: value for key, value in every.items() if key not in names},
+            machine,
+            nova,
+            prefix,
+        )
         self.agents.append(agent)
         return agent
 
@@ -306,8 +354,9 @@ class Cluster:
         """All disks of all nodes, as if one host had them."""
         view = Host(self.root, **{'tmpl_store_catalog': self.catalog_url})
         view.catalog_url = self.catalog_url
-        view.paths = [path for agent in self.agents
-                      for path in agent.host.paths]
+        view.paths = [
+            path for agent in self.agents for path in agent.host.paths
+        ]
         return view
 
     def live(self, *agents: Agent) -> bool:
@@ -320,8 +369,9 @@ class Cluster:
 
     def wait_for_holders(self, digest: str, *names: str) -> None:
         """Wait until exactly the nodes *names* have a copy."""
-        assert eventually(lambda: self.holders(digest) == sorted(names),
-                          LONG), self.holders(digest)
+        assert eventually(
+            lambda: self.holders(digest) == sorted(names), LONG
+        ), self.holders(digest)
 
     def wait_until_whole(self, *, away: tuple[str, ...] = ()) -> None:
         """Wait until all is as it should be, on all disks.
@@ -333,12 +383,14 @@ class Cluster:
         :param away: nodes that count as gone
         """
         assert eventually(lambda: not list(self._missing(away)), LONG), list(
-            self._missing(away))
+            self._missing(away)
+        )
         view = self.view
         assert eventually(lambda: not view.unfinished(), LONG)
         # Reads every byte; the catalog may be a moment behind the disks.
         assert eventually(lambda: not view.disagreements(), LONG), (
-            view.disagreements())
+            view.disagreements()
+        )
 
     def wait_until_clean(self) -> None:
         """Wait until there is no trace of any image, on any node."""
@@ -352,11 +404,14 @@ class Cluster:
             digest = record.template.digest
             if not record.images:
                 yield f'{digest} has no images'
-            complete = {copy.location_id for copy
-                        in self.catalog.copies(digest) if copy.complete}
+            complete = {
+                copy.location_id
+                for copy in self.catalog.copies(digest)
+                if copy.complete
+            }
             for target in policy.targets(
-                    record.template.position,
-                    lambda each: each.node not in away):
+                record.template.position, lambda each: each.node not in away
+            ):
                 if target.id not in complete:
                     yield f'{digest} is not on {target.node}'
 
@@ -370,15 +425,17 @@ def records_of(url: str, kind: str) -> dict[str, dict[str, Any]]:
     """Return the catalog's records of a kind, by their keys."""
     store = factory.build_catalog_store(url)
     try:
-        return {entry.key: json.loads(entry.value) for entry in store.list(
-            f'/tmpl/{CLUSTER}/v1/{kind}/')}
+        return {
+            entry.key: json.loads(entry.value)
+            for entry in store.list(f'/tmpl/{CLUSTER}/v1/{kind}/')
+        }
     finally:
         store.close()
 
 
 def flip_bits(host: Host, digest: str) -> None:
     """Change a byte in the middle of the only copy of a host."""
-    copy, = host.copies(digest)
+    (copy,) = host.copies(digest)
     image = copy / 'image'
     mode = image.stat().st_mode
     image.chmod(0o600)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Raw conversions of templates: made once a node, kept beside the copy."""
 
 import contextlib
@@ -10,8 +11,8 @@ from tmpl_glance_store import digests
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
 from tmpl_glance_store import objects
-from tmpl_glance_store.imagecache import inspection
-from tmpl_glance_store.imagecache import qemu_img
+from tmpl_glance_store.disk_images import inspection
+from tmpl_glance_store.disk_images import qemu_img
 
 _BASE = 'base.raw'
 _RECORD = 'base.json'
@@ -51,8 +52,9 @@ def find(directory: str) -> Derived | None:
 
 def record(directory: str, derived: Derived) -> None:
     """Write ``base.json`` into the copy in *directory*."""
-    fsutil.write_durably(os.path.join(directory, _RECORD), derived.to_json(),
-                         _MODE)
+    fsutil.write_durably(
+        os.path.join(directory, _RECORD), derived.to_json(), _MODE
+    )
 
 
 def discard(directory: str) -> None:
@@ -62,9 +64,16 @@ def discard(directory: str) -> None:
             os.unlink(os.path.join(directory, name))
 
 
-def convert(directory: str, workshop: str, source: str, image_format: str,
-            virtual_size: int, *, progress: Callable[[float], None],
-            check: Callable[[], None]) -> Derived:
+def convert(
+    directory: str,
+    workshop: str,
+    source: str,
+    image_format: str,
+    virtual_size: int,
+    *,
+    progress: Callable[[float], None],
+    check: Callable[[], None],
+) -> Derived:
     """Convert an image to raw, and put the result beside it.
 
     Sparse where zero. What a crash leaves of it is in *workshop*; the next
@@ -88,12 +97,19 @@ def convert(directory: str, workshop: str, source: str, image_format: str,
     with lock, fsutil.os_errors():
         temp = os.path.join(workshop, _BASE)
         try:
-            digest = _write(os.path.join(directory, 'image'), image_format,
-                            temp, virtual_size, progress, check)
+            digest = _write(
+                os.path.join(directory, 'image'),
+                image_format,
+                temp,
+                virtual_size,
+                progress,
+                check,
+            )
             discard(directory)
             os.rename(temp, path_in(directory))
-            derived = Derived(source, digest, virtual_size, time.time(),
-                              time.time())
+            derived = Derived(
+                source, digest, virtual_size, time.time(), time.time()
+            )
             record(directory, derived)
             return derived
         finally:
@@ -102,9 +118,14 @@ def convert(directory: str, workshop: str, source: str, image_format: str,
             os.rmdir(workshop)
 
 
-def _write(image: str, image_format: str, temp: str, size: int,
-           progress: Callable[[float], None],
-           check: Callable[[], None]) -> str:
+def _write(
+    image: str,
+    image_format: str,
+    temp: str,
+    size: int,
+    progress: Callable[[float], None],
+    check: Callable[[], None],
+) -> str:
     """Make the raw file *temp*; return its digest."""
     source = os.open(image, os.O_RDONLY)
     try:
@@ -115,12 +136,14 @@ def _write(image: str, image_format: str, temp: str, size: int,
             check()
             if os.fstat(target).st_blocks * 512 > most:
                 raise inspection.Refused(
-                    f'its disk takes more than {most} bytes')
+                    f'its disk takes more than {most} bytes'
+                )
 
         try:
             os.ftruncate(target, size)
-            qemu_img.convert_to_raw(source, image_format, target,
-                                    progress=progress, check=look)
+            qemu_img.convert_to_raw(
+                source, image_format, target, progress=progress, check=look
+            )
             os.fchown(target, os.geteuid(), os.getegid())
             os.fchmod(target, _MODE)
             os.fsync(target)

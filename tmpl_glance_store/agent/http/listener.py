@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The listener of the agent's API: cheroot's server, on plain threads.
 
 Three things of cheroot 11 would let a client harm the others, and are done
@@ -63,8 +64,7 @@ class _Writer:
         try:
             connection.socket.sendall(data)
         except OSError as exc:  # TLS has many words for it
-            raise ConnectionAbortedError(errno.ECONNABORTED,
-                                         str(exc)) from exc
+            raise ConnectionAbortedError(errno.ECONNABORTED, str(exc)) from exc
         finally:
             connection.limit(None)
 
@@ -126,11 +126,13 @@ class _Adapter:
     def bind(self, sock: socket.socket) -> socket.socket:
         return sock
 
-    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket,
-                                                 dict[str, str]]:
+    def wrap(
+        self, sock: socket.socket
+    ) -> tuple[ssl.SSLSocket, dict[str, str]]:
         try:
             wrapped = self._context.get().wrap_socket(
-                sock, server_side=True, do_handshake_on_connect=False)
+                sock, server_side=True, do_handshake_on_connect=False
+            )
         except (OSError, ValueError) as exc:  # gone already
             raise cheroot.errors.FatalSSLAlert(str(exc)) from exc
         return wrapped, {}
@@ -147,13 +149,24 @@ class _Server(cheroot.wsgi.Server):
     max_request_header_size = _HEAD
     keep_alive_conn_limit = _CONNECTIONS
 
-    def __init__(self, bind_addr: tuple[str, int],
-                 application: Callable[..., Any],
-                 metrics: api_metrics.ApiMetrics, threads: int,
-                 timeout: float, send_timeout: float) -> None:
-        super().__init__(bind_addr, application, threads, max=threads,
-                         server_name='tmpl-agent', timeout=timeout,
-                         request_queue_size=128)
+    def __init__(
+        self,
+        bind_addr: tuple[str, int],
+        application: Callable[..., Any],
+        metrics: api_metrics.ApiMetrics,
+        threads: int,
+        timeout: float,
+        send_timeout: float,
+    ) -> None:
+        super().__init__(
+            bind_addr,
+            application,
+            threads,
+            max=threads,
+            server_name='tmpl-agent',
+            timeout=timeout,
+            request_queue_size=128,
+        )
         self.send_timeout = send_timeout
         self._metrics = metrics
         self._lock = threading.Lock()
@@ -217,11 +230,16 @@ class _Server(cheroot.wsgi.Server):
             for conn in self._clients:
                 conn.cut()
 
-    def error_log(self, msg: str = '', level: int = logging.INFO,
-                  traceback: bool = False) -> None:
+    def error_log(
+        self, msg: str = '', level: int = logging.INFO, traceback: bool = False
+    ) -> None:
         """Log; what clients do wrong is not worth a line each."""
-        LOG.log(level if level >= logging.ERROR else logging.DEBUG,
-                '%s', msg, exc_info=traceback)
+        LOG.log(
+            level if level >= logging.ERROR else logging.DEBUG,
+            '%s',
+            msg,
+            exc_info=traceback,
+        )
 
 
 class Listener:
@@ -235,13 +253,26 @@ class Listener:
     :raises BadConfiguration: if *host* is not loopback, without TLS
     """
 
-    def __init__(self, application: Callable[..., Any], *, host: str,
-                 port: int, context: tls.Context | None,
-                 metrics: api_metrics.ApiMetrics, threads: int = THREADS,
-                 timeout: float = 10, send_timeout: float = 60) -> None:
-        self._server = _Server(_resolve(host, port, context is not None),
-                               application, metrics, threads, timeout,
-                               send_timeout)
+    def __init__(
+        self,
+        application: Callable[..., Any],
+        *,
+        host: str,
+        port: int,
+        context: tls.Context | None,
+        metrics: api_metrics.ApiMetrics,
+        threads: int = THREADS,
+        timeout: float = 10,
+        send_timeout: float = 60,
+    ) -> None:
+        self._server = _Server(
+            _resolve(host, port, context is not None),
+            application,
+            metrics,
+            threads,
+            timeout,
+            send_timeout,
+        )
         if context is not None:
             self._server.ssl_adapter = _Adapter(context)
         self._listening = threading.Event()
@@ -257,8 +288,10 @@ class Listener:
     def url(self) -> str:
         """The base URL at which other nodes reach this, once started."""
         host, port = self.address
-        return (f'{"https" if self._server.ssl_adapter else "http"}://'
-                f'{f"[{host}]" if ":" in host else host}:{port}')
+        return (
+            f'{"https" if self._server.ssl_adapter else "http"}://'
+            f'{f"[{host}]" if ":" in host else host}:{port}'
+        )
 
     def start(self) -> None:
         """Listen, and serve in threads of its own.
@@ -314,15 +347,18 @@ def _resolve(host: str, port: int, secure: bool) -> tuple[str, int]:
     :raises BadConfiguration: if there is none, or it is not a safe one
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM,
-                                   flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
     except OSError as exc:
         raise exceptions.BadConfiguration(
-            f'the API cannot listen on {host!r}: {exc}') from exc
+            f'the API cannot listen on {host!r}: {exc}'
+        ) from exc
     address = found[0][4][0]
     if not secure and not ipaddress.ip_address(address).is_loopback:
         raise exceptions.BadConfiguration(
             f'the API does not listen on {host} without mutual TLS, since '
             f'anybody there could read all templates: set '
-            f'{", ".join(tls.OPTIONS)}, or listen on 127.0.0.1')
+            f'{", ".join(tls.OPTIONS)}, or listen on 127.0.0.1'
+        )
     return address, port

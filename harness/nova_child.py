@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nova's own code in a process of its own, told what to do by JSON lines.
 
 Nova's configuration is global, and its import takes seconds: so it does not
@@ -54,8 +55,16 @@ def configure(instances_path, force_raw=True, **_):
     CONF.set_override('force_raw_images', force_raw)
 
 
-def clone(image_id, names, instances_path, source='/nonexistent',
-          disk_format='qcow2', backend='Qcow2', size=None, **_):
+def clone(
+    image_id,
+    names,
+    instances_path,
+    source='/nonexistent',
+    disk_format='qcow2',
+    backend='Qcow2',
+    size=None,
+    **_,
+):
     """Make the disks of some instances at once, as a boot does.
 
     Source: ``_create_and_inject_local_root`` and ``_try_fetch_image_cache``
@@ -67,20 +76,28 @@ def clone(image_id, names, instances_path, source='/nonexistent',
         directory = os.path.join(instances_path, name)
         os.makedirs(directory, exist_ok=True)
         disk = getattr(imagebackend, backend)(
-            path=os.path.join(directory, 'disk'))
+            path=os.path.join(directory, 'disk')
+        )
         try:
-            disk.cache(fetch_func=libvirt_utils.fetch_image,
-                       context=None,
-                       filename=imagecache.get_cache_fname(image_id),
-                       size=size, image_id=image_id, trusted_certs=None)
+            disk.cache(
+                fetch_func=libvirt_utils.fetch_image,
+                context=None,
+                filename=imagecache.get_cache_fname(image_id),
+                size=size,
+                image_id=image_id,
+                trusted_certs=None,
+            )
         except Exception:
             return traceback.format_exc()
 
     start = time.monotonic()
     with futures.ThreadPoolExecutor(len(names)) as pool:
         errors = [each for each in pool.map(boot, names) if each]
-    return {'downloads': glance.downloads, 'errors': errors,
-            'seconds': time.monotonic() - start}
+    return {
+        'downloads': glance.downloads,
+        'errors': errors,
+        'seconds': time.monotonic() - start,
+    }
 
 
 def age(instances=(), maximum=0, **_):
@@ -89,14 +106,28 @@ def age(instances=(), maximum=0, **_):
     :param instances: (name, image) of the instances on this host
     :param maximum: seconds after which what is not used goes
     """
-    CONF.set_override('remove_unused_original_minimum_age_seconds', maximum,
-                      'image_cache')
+    CONF.set_override(
+        'remove_unused_original_minimum_age_seconds', maximum, 'image_cache'
+    )
     objects.BlockDeviceMappingList.bdms_by_instance_uuid = (
-        lambda context, uuids: {})
-    imagecache.ImageCacheManager().update(None, [types.SimpleNamespace(
-        name=name, uuid=name, image_ref=image, kernel_id='', ramdisk_id='',
-        host=CONF.host, task_state=None, vm_state='active')
-        for name, image in instances])
+        lambda context, uuids: {}
+    )
+    imagecache.ImageCacheManager().update(
+        None,
+        [
+            types.SimpleNamespace(
+                name=name,
+                uuid=name,
+                image_ref=image,
+                kernel_id='',
+                ramdisk_id='',
+                host=CONF.host,
+                task_state=None,
+                vm_state='active',
+            )
+            for name, image in instances
+        ],
+    )
     return {}
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Machines on one switch: network namespaces with shaped links. Needs root.
 
 ``netem`` is often missing from kernels for virtual machines; ``tbf`` is not,
@@ -38,8 +39,9 @@ class Machine:
         """Return the command line that runs a program on this machine."""
         return ['ip', 'netns', 'exec', self.namespace, *arguments]
 
-    def popen(self, arguments: list[str],
-              **options: Any) -> subprocess.Popen[Any]:
+    def popen(
+        self, arguments: list[str], **options: Any
+    ) -> subprocess.Popen[Any]:
         """Start a program on this machine."""
         return subprocess.Popen(self.command(*arguments), **options)
 
@@ -76,8 +78,14 @@ class Network:
 
     def join(self) -> None:
         """Let this machine be on the switch as well, as a client."""
-        _run('ip', 'address', 'add', f'{_SUBNET[-2]}/{_SUBNET.prefixlen}',
-             'dev', self._name)
+        _run(
+            'ip',
+            'address',
+            'add',
+            f'{_SUBNET[-2]}/{_SUBNET.prefixlen}',
+            'dev',
+            self._name,
+        )
 
     def add_machine(self, rate: str | None = None) -> Machine:
         """Return a new machine; its link has *rate* in both directions.
@@ -90,12 +98,29 @@ class Network:
         _run('ip', 'netns', 'add', namespace)
         machine = Machine(namespace, address, port)
         self._machines.append(machine)
-        _run('ip', 'link', 'add', port, 'type', 'veth',
-             'peer', 'name', 'eth0', 'netns', namespace)
+        _run(
+            'ip',
+            'link',
+            'add',
+            port,
+            'type',
+            'veth',
+            'peer',
+            'name',
+            'eth0',
+            'netns',
+            namespace,
+        )
         inside = ('ip', '-n', namespace)
         _run(*inside, 'link', 'set', 'lo', 'up')
-        _run(*inside, 'address', 'add', f'{address}/{_SUBNET.prefixlen}',
-             'dev', 'eth0')
+        _run(
+            *inside,
+            'address',
+            'add',
+            f'{address}/{_SUBNET.prefixlen}',
+            'dev',
+            'eth0',
+        )
         if rate:
             _shape(('tc',), port, rate)
             _shape(('tc', '-n', namespace), 'eth0', rate)
@@ -112,8 +137,21 @@ def machines(count: int, rate: str | None = None) -> Iterator[list[Machine]]:
 
 
 def _shape(tc: tuple[str, ...], device: str, rate: str) -> None:
-    _run(*tc, 'qdisc', 'replace', 'dev', device, 'root', 'tbf',
-         'rate', rate, 'burst', '128kb', 'latency', '20ms')
+    _run(
+        *tc,
+        'qdisc',
+        'replace',
+        'dev',
+        device,
+        'root',
+        'tbf',
+        'rate',
+        rate,
+        'burst',
+        '128kb',
+        'latency',
+        '20ms',
+    )
 
 
 def _run(*arguments: str, check: bool = True) -> None:

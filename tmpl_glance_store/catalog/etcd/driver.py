@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The key-value contract on etcd: for the nodes of a cluster.
 
 Speaks to the JSON gateway of etcd 3.4 or later, through etcd3gw. Every
@@ -30,7 +31,7 @@ from requests import adapters
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store.catalog import contract
-from tmpl_glance_store.catalog import etcd_auth
+from tmpl_glance_store.catalog.etcd import auth as etcd_auth
 
 LOG = logging.getLogger(__name__)
 
@@ -52,11 +53,14 @@ _SOCKET_OPTIONS = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)]
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
 
 _URL = re.compile(r'etcd\+(https?)://([^/?#]+)/?(?:\?([^#]*))?')
-_HOST = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))'
-                   r':([0-9]{1,5})')
+_HOST = re.compile(
+    r'(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))'
+    r':([0-9]{1,5})'
+)
 _LOOPBACK = re.compile(r'127\.[0-9.]+|::1|localhost')
 _OPTIONS = {'ca', 'cert', 'key', 'user', 'password_file'}
 
@@ -100,8 +104,9 @@ class EtcdKeyValue(contract.KeyValue):
 
     def __init__(self, url: str) -> None:
         endpoints, self._tls, user = _parse(url)
-        self._auth = (etcd_auth.TokenAuth(*user, self._authenticate)
-                      if user else None)
+        self._auth = (
+            etcd_auth.TokenAuth(*user, self._authenticate) if user else None
+        )
         self._members = _Members(endpoints, self._on_failure)
         self._local = threading.local()
         self._watches: set[_Watch] = set()
@@ -119,17 +124,23 @@ class EtcdKeyValue(contract.KeyValue):
         # Compacted between two pages, which happens every few minutes.
         return self._list(prefix)
 
-    def commit(self, compares: Sequence[contract.Compare],
-               writes: Sequence[contract.Put | contract.Delete]) -> bool:
+    def commit(
+        self,
+        compares: Sequence[contract.Compare],
+        writes: Sequence[contract.Put | contract.Delete],
+    ) -> bool:
         # etcd refuses to write a key twice; the last one counts.
         last_writes = {write.key: write for write in writes}.values()
-        request = {'compare': [_comparison(item) for item in compares],
-                   'success': [_operation(item) for item in last_writes]}
+        request = {
+            'compare': [_comparison(item) for item in compares],
+            'success': [_operation(item) for item in last_writes],
+        }
         if not writes:
             # Without any operation a member would compare with what it knows
             # itself, which may not be the latest.
             request['success'] = [
-                {'request_range': {'key': _encode('\0'), 'count_only': True}}]
+                {'request_range': {'key': _encode('\0'), 'count_only': True}}
+            ]
         try:
             done = self._call('/kv/txn', request, repeatable=not writes)
         except _Failure as exc:
@@ -154,8 +165,11 @@ class EtcdKeyValue(contract.KeyValue):
                 raise
 
     def watch(self, prefix: str) -> contract.Watch:
-        watch = _Watch(lambda: self._open_stream(prefix), prefix,
-                       on_close=self._watches.discard)
+        watch = _Watch(
+            lambda: self._open_stream(prefix),
+            prefix,
+            on_close=self._watches.discard,
+        )
         self._watches.add(watch)
         return watch
 
@@ -188,8 +202,9 @@ class EtcdKeyValue(contract.KeyValue):
                 # All pages show the same instant.
                 request.setdefault('revision', answer['header']['revision'])
 
-    def _call(self, path: str, request: Mapping[str, Any],
-              repeatable: bool = True) -> Any:
+    def _call(
+        self, path: str, request: Mapping[str, Any], repeatable: bool = True
+    ) -> Any:
         def post(endpoint: _Endpoint) -> Any:
             client = self._client(endpoint)
             with _translated(endpoint):
@@ -201,8 +216,11 @@ class EtcdKeyValue(contract.KeyValue):
         def stream(endpoint: _Endpoint) -> _Stream:
             if self._auth is not None:
                 self._auth.forget()
-            return _Stream(endpoint, _connect(endpoint, self._tls, self._auth),
-                           _watch_request(prefix))
+            return _Stream(
+                endpoint,
+                _connect(endpoint, self._tls, self._auth),
+                _watch_request(prefix),
+            )
 
         return self._members.ask(stream)
 
@@ -210,12 +228,17 @@ class EtcdKeyValue(contract.KeyValue):
         """Return a token of the member at *url*."""
         match = _HOST.fullmatch(urllib.parse.urlsplit(url).netloc)
         assert match
-        client = _connect(_Endpoint(url.partition(':')[0],
-                                    match[1] or match[2], int(match[3])),
-                          self._tls)
+        client = _connect(
+            _Endpoint(
+                url.partition(':')[0], match[1] or match[2], int(match[3])
+            ),
+            self._tls,
+        )
         with client.session:
-            return client.post(client.get_url('/auth/authenticate'), json={
-                'name': user, 'password': password})['token']
+            return client.post(
+                client.get_url('/auth/authenticate'),
+                json={'name': user, 'password': password},
+            )['token']
 
     def _on_failure(self, failure: '_Failure') -> None:
         # A member that hangs keeps its streams open: the watches would not
@@ -242,15 +265,19 @@ class _Members:
     :param on_failure: is told of each failure, before anything else
     """
 
-    def __init__(self, endpoints: Sequence[_Endpoint],
-                 on_failure: Callable[['_Failure'], None]) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[_Endpoint],
+        on_failure: Callable[['_Failure'], None],
+    ) -> None:
         self._endpoints = endpoints
         self._on_failure = on_failure
         # Not all clients should burden the same member.
         self._preferred = _RANDOM.randrange(len(endpoints))
 
-    def ask(self, question: Callable[[_Endpoint], Any],
-            repeatable: bool = True) -> Any:
+    def ask(
+        self, question: Callable[[_Endpoint], Any], repeatable: bool = True
+    ) -> Any:
         """Return what *question* returns for the first member that can tell.
 
         Waits a while for the members to choose a leader.
@@ -268,8 +295,9 @@ class _Members:
                     raise
             time.sleep(_ELECTION_PAUSE)
 
-    def _ask_each(self, question: Callable[[_Endpoint], Any],
-                  repeatable: bool) -> Any:
+    def _ask_each(
+        self, question: Callable[[_Endpoint], Any], repeatable: bool
+    ) -> Any:
         failures = []
         for endpoint in self._in_turn():
             try:
@@ -301,8 +329,12 @@ class _Watch(contract.Watch):
     of anything. No revision is remembered that could have been compacted.
     """
 
-    def __init__(self, open_stream: Callable[[], '_Stream'], prefix: str,
-                 on_close: Callable[['_Watch'], None]) -> None:
+    def __init__(
+        self,
+        open_stream: Callable[[], '_Stream'],
+        prefix: str,
+        on_close: Callable[['_Watch'], None],
+    ) -> None:
         self._open_stream = open_stream
         self._prefix = prefix
         self._on_close = on_close
@@ -315,8 +347,9 @@ class _Watch(contract.Watch):
             self._start_again()
             return True
         with self._condition:
-            self._condition.wait_for(lambda: self._news or self._closed,
-                                     timeout)
+            self._condition.wait_for(
+                lambda: self._news or self._closed, timeout
+            )
             news, self._news = self._news, False
             return news and not self._closed
 
@@ -342,8 +375,11 @@ class _Watch(contract.Watch):
     def distrust(self, endpoint: _Endpoint) -> None:
         """Connect again if the stream comes from *endpoint*."""
         stream = self._stream
-        if (self._pid == os.getpid() and stream is not None
-                and stream.endpoint == endpoint):
+        if (
+            self._pid == os.getpid()
+            and stream is not None
+            and stream.endpoint == endpoint
+        ):
             stream.stop()
 
     def _is_inherited(self) -> bool:
@@ -358,8 +394,9 @@ class _Watch(contract.Watch):
         self._condition = threading.Condition()
         self._news = False
         self._stream: _Stream | None = self._open_stream()
-        threading.Thread(target=self._run, name=f'watch {self._prefix}',
-                         daemon=True).start()
+        threading.Thread(
+            target=self._run, name=f'watch {self._prefix}', daemon=True
+        ).start()
         self._pid = os.getpid()
 
     def _run(self) -> None:
@@ -371,15 +408,21 @@ class _Watch(contract.Watch):
             except Exception as exc:
                 # Whatever it is: without this thread, changes were missed.
                 if not self._closed:
-                    LOG.log(logging.WARNING if pause == _SHORTEST_PAUSE
-                            else logging.DEBUG, 'Watch of %s: %s',
-                            self._prefix, exc)
+                    LOG.log(
+                        logging.WARNING
+                        if pause == _SHORTEST_PAUSE
+                        else logging.DEBUG,
+                        'Watch of %s: %s',
+                        self._prefix,
+                        exc,
+                    )
             if time.monotonic() - begun > _LONGEST_PAUSE:
                 pause = _SHORTEST_PAUSE
             with self._condition:
                 # Not all clients at once, when etcd comes back.
-                self._condition.wait_for(lambda: self._closed,
-                                         pause * _RANDOM.uniform(0.5, 1))
+                self._condition.wait_for(
+                    lambda: self._closed, pause * _RANDOM.uniform(0.5, 1)
+                )
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _follow(self) -> None:
@@ -402,8 +445,9 @@ class _Watch(contract.Watch):
         if closed:
             stream.stop()
         else:
-            LOG.info('Watch of %s: goes on at %s', self._prefix,
-                     stream.endpoint)
+            LOG.info(
+                'Watch of %s: goes on at %s', self._prefix, stream.endpoint
+            )
             self._tell(None)
 
     def _tell(self, changes: Sequence[contract.Change] | None) -> None:
@@ -426,18 +470,26 @@ class _Stream:
     :raises Unavailable: if the member does not begin to tell
     """
 
-    def __init__(self, endpoint: _Endpoint, client: etcd3gw.Etcd3Client,
-                 request: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        endpoint: _Endpoint,
+        client: etcd3gw.Etcd3Client,
+        request: Mapping[str, Any],
+    ) -> None:
         self.endpoint = endpoint
         self._lock = threading.Lock()
         self._session = client.session
         with _translated(endpoint):
             self._response = client.session.post(
-                client.get_url('/watch'), json=request, stream=True,
-                timeout=_timeout())
+                client.get_url('/watch'),
+                json=request,
+                stream=True,
+                timeout=_timeout(),
+            )
             if self._response.status_code != requests.codes.ok:
                 raise etcd_exceptions.Etcd3Exception(
-                    self._response.text, self._response.reason)
+                    self._response.text, self._response.reason
+                )
             connected = self._response.raw.connection.sock
             self._lines = filter(None, self._response.iter_lines(1 << 16))
             if not _message(next(self._lines, b'{}')).get('created'):
@@ -445,8 +497,9 @@ class _Stream:
         connected.settimeout(_SILENCE)
         # A duplicate: whoever stops the stream must not meet a number that
         # has become another file's since the original was closed.
-        self._socket = socket.fromfd(connected.fileno(), connected.family,
-                                     connected.type)
+        self._socket = socket.fromfd(
+            connected.fileno(), connected.family, connected.type
+        )
 
     def changes(self) -> Iterator[Sequence[contract.Change]]:
         """Yield what changes, as it happens; block between.
@@ -458,7 +511,8 @@ class _Stream:
                 if events := _message(line).get('events'):
                     yield [_change(event) for event in events]
         raise exceptions.Unavailable(
-            f'etcd {self.endpoint}: the watch has ended')
+            f'etcd {self.endpoint}: the watch has ended'
+        )
 
     def stop(self) -> None:
         """Let :meth:`changes` raise soon; for another thread."""
@@ -475,15 +529,23 @@ class _Stream:
 
 class _Adapter(adapters.HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, socket_options=_SOCKET_OPTIONS,
-                                 **kwargs)
+        super().init_poolmanager(
+            *args, socket_options=_SOCKET_OPTIONS, **kwargs
+        )
 
 
-def _connect(endpoint: _Endpoint, tls: Mapping[str, str],
-             auth: etcd_auth.TokenAuth | None = None) -> etcd3gw.Etcd3Client:
-    client = etcd3gw.Etcd3Client(endpoint.host, endpoint.port,
-                                 endpoint.scheme, timeout=_timeout(),
-                                 api_path='/v3/')
+def _connect(
+    endpoint: _Endpoint,
+    tls: Mapping[str, str],
+    auth: etcd_auth.TokenAuth | None = None,
+) -> etcd3gw.Etcd3Client:
+    client = etcd3gw.Etcd3Client(
+        endpoint.host,
+        endpoint.port,
+        endpoint.scheme,
+        timeout=_timeout(),
+        api_path='/v3/',
+    )
     session = client.session
     # No proxy, no ~/.netrc, and above all no $REQUESTS_CA_BUNDLE, which would
     # be trusted instead of the cluster's CA.
@@ -519,14 +581,19 @@ class _Failure(exceptions.Unavailable):
         self.endpoint = endpoint
         self.code = answer.get('code')
         self.timed_out = self.code is None and isinstance(
-            exc, (etcd_exceptions.ConnectionTimeoutError, requests.Timeout))
+            exc, (etcd_exceptions.ConnectionTimeoutError, requests.Timeout)
+        )
         self.in_election = reason in (_NO_LEADER, _LEADER_CHANGED)
         #: Another member may do better.
         self.in_trouble = self.code is None or self.code in _TROUBLE
         #: For certain, nothing was done.
         self.untouched = reason == _NO_LEADER or isinstance(
-            reason, (urllib3.exceptions.NewConnectionError,
-                     urllib3.exceptions.ConnectTimeoutError))
+            reason,
+            (
+                urllib3.exceptions.NewConnectionError,
+                urllib3.exceptions.ConnectTimeoutError,
+            ),
+        )
 
 
 class _AllFailed(exceptions.Unavailable):
@@ -539,8 +606,11 @@ class _AllFailed(exceptions.Unavailable):
 def _translated(endpoint: _Endpoint) -> Iterator[None]:
     try:
         yield
-    except (etcd_exceptions.Etcd3Exception, requests.RequestException,
-            ValueError) as exc:
+    except (
+        etcd_exceptions.Etcd3Exception,
+        requests.RequestException,
+        ValueError,
+    ) as exc:
         raise _Failure(endpoint, exc) from exc
 
 
@@ -554,8 +624,10 @@ def _answer(exc: Exception) -> dict[str, Any]:
         return {}
     error = answer.get('error')
     if isinstance(error, dict):  # from a stream, which a keep-alive is too
-        return {'code': error.get('grpc_code', error.get('code')),
-                'message': error.get('message')}
+        return {
+            'code': error.get('grpc_code', error.get('code')),
+            'message': error.get('message'),
+        }
     return answer
 
 
@@ -581,7 +653,8 @@ def _message(line: bytes) -> dict[str, Any]:
     if result.get('canceled'):
         reason = result.get('cancel_reason') or 'its revision was compacted'
         raise etcd_exceptions.Etcd3Exception(
-            f'the watch was cancelled: {reason}', 'cancelled')
+            f'the watch was cancelled: {reason}', 'cancelled'
+        )
     return result
 
 
@@ -609,9 +682,11 @@ def _watch_request(prefix: str) -> dict[str, Any]:
 
 
 def _entry(kv: Mapping[str, str]) -> contract.Entry:
-    return contract.Entry(_decode(kv['key']).decode(),
-                          _decode(kv.get('value', '')),
-                          int(kv['mod_revision']))
+    return contract.Entry(
+        _decode(kv['key']).decode(),
+        _decode(kv.get('value', '')),
+        int(kv['mod_revision']),
+    )
 
 
 def _change(event: Mapping[str, Any]) -> contract.Change:
@@ -620,32 +695,45 @@ def _change(event: Mapping[str, Any]) -> contract.Change:
     return contract.Change(
         _decode(kv['key']).decode(),
         None if deleted else _decode(kv.get('value', '')),
-        int(kv['mod_revision']))
+        int(kv['mod_revision']),
+    )
 
 
 def _comparison(compare: contract.Compare) -> dict[str, Any]:
-    return {'key': _encode(compare.key), 'target': 'MOD', 'result': 'EQUAL',
-            'mod_revision': compare.revision}
+    return {
+        'key': _encode(compare.key),
+        'target': 'MOD',
+        'result': 'EQUAL',
+        'mod_revision': compare.revision,
+    }
 
 
 def _operation(write: contract.Put | contract.Delete) -> dict[str, Any]:
     if isinstance(write, contract.Delete):
         return {'request_delete_range': {'key': _encode(write.key)}}
-    return {'request_put': {'key': _encode(write.key),
-                            'value': _encode(write.value),
-                            'lease': write.lease or 0}}
+    return {
+        'request_put': {
+            'key': _encode(write.key),
+            'value': _encode(write.value),
+            'lease': write.lease or 0,
+        }
+    }
 
 
 # The URL
 
 
-def _parse(url: str) -> tuple[list[_Endpoint], dict[str, str],
-                              tuple[str, str] | None]:
+def _parse(
+    url: str,
+) -> tuple[list[_Endpoint], dict[str, str], tuple[str, str] | None]:
     """Return the members, the files for TLS, and (user, password file)."""
     match = _URL.fullmatch(url)
     if not match:
-        raise _bad(url, 'it is not etcd+http://host:port[,host:port…] or '
-                        'etcd+https://host:port[,host:port…]')
+        raise _bad(
+            url,
+            'it is not etcd+http://host:port[,host:port…] or '
+            'etcd+https://host:port[,host:port…]',
+        )
     scheme, hosts, query = match.groups()
     endpoints = [_endpoint(url, scheme, host) for host in hosts.split(',')]
     options = _options(url, query or '')
@@ -662,19 +750,23 @@ def _endpoint(url: str, scheme: str, text: str) -> _Endpoint:
 
 def _options(url: str, query: str) -> dict[str, str]:
     try:
-        pairs = urllib.parse.parse_qsl(query, keep_blank_values=True,
-                                       strict_parsing=bool(query))
+        pairs = urllib.parse.parse_qsl(
+            query, keep_blank_values=True, strict_parsing=bool(query)
+        )
     except ValueError as exc:
         raise _bad(url, str(exc)) from exc
     options = dict(pairs)
     if len(options) < len(pairs) or options.keys() - _OPTIONS:
-        raise _bad(url, 'the options are ca, cert, key, user and '
-                        'password_file, each once')
+        raise _bad(
+            url,
+            'the options are ca, cert, key, user and password_file, each once',
+        )
     return options
 
 
-def _user(url: str, options: dict[str, str],
-          endpoints: Sequence[_Endpoint]) -> tuple[str, str] | None:
+def _user(
+    url: str, options: dict[str, str], endpoints: Sequence[_Endpoint]
+) -> tuple[str, str] | None:
     """Take the user and the password's file out of *options*."""
     user = options.pop('user', None)
     path = options.pop('password_file', None)
@@ -682,8 +774,10 @@ def _user(url: str, options: dict[str, str],
         return None
     if not (user and path):
         raise _bad(url, 'user and password_file need each other')
-    if not all(each.scheme == 'https' or _LOOPBACK.fullmatch(each.host)
-               for each in endpoints):
+    if not all(
+        each.scheme == 'https' or _LOOPBACK.fullmatch(each.host)
+        for each in endpoints
+    ):
         raise _bad(url, 'a password is sent over https only')
     try:
         etcd_auth.read_password(path)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The only door to qemu-img: with limits, and without rights.
 
 What it reads was uploaded by a tenant. It gets open files instead of names,
@@ -29,13 +30,17 @@ _HOLE = '64k'  # runs of zeros of this length become holes
 
 _PROGRESS = re.compile(rb'\(([0-9.]+)/100%\)')
 
-_LIMITS = ('prlimit', f'--as={_MEMORY}', f'--cpu={_CPU}',
-           f'--fsize={_TALK}')
+_LIMITS = ('prlimit', f'--as={_MEMORY}', f'--cpu={_CPU}', f'--fsize={_TALK}')
 # Should the agent be killed, they die too.
 _SETPRIV = 'setpriv', '--pdeathsig=KILL', '--no-new-privs', '--inh-caps=-all'
 _UNPRIVILEGED = (*_SETPRIV, '--ambient-caps=-all')
-_NOT_ROOT = (*_SETPRIV, '--bounding-set=-all', f'--reuid={_NOBODY}',
-             f'--regid={_NOBODY}', '--clear-groups')
+_NOT_ROOT = (
+    *_SETPRIV,
+    '--bounding-set=-all',
+    f'--reuid={_NOBODY}',
+    f'--regid={_NOBODY}',
+    '--clear-groups',
+)
 
 
 class Failed(exceptions.TmplError):
@@ -60,9 +65,14 @@ def check(fd: int, image_format: str) -> dict[str, Any]:
     return _ask(fd, 'check', '-f', image_format, good=(0, 2, 3))
 
 
-def convert_to_raw(source: int, image_format: str, target: int, *,
-                   progress: Callable[[float], None],
-                   check: Callable[[], None]) -> None:
+def convert_to_raw(
+    source: int,
+    image_format: str,
+    target: int,
+    *,
+    progress: Callable[[float], None],
+    check: Callable[[], None],
+) -> None:
     """Write what the image *source* contains into the file *target*.
 
     :param source: descriptor of an image that has been inspected
@@ -74,17 +84,46 @@ def convert_to_raw(source: int, image_format: str, target: int, *,
     """
     if os.geteuid() == 0:
         os.fchown(target, _NOBODY, _NOBODY)
-    command = ['ionice', '-c', '3', 'nice', '-n', '10',
-               'prlimit', f'--as={_MEMORY}', *_rights(),
-               'qemu-img', 'convert', '-p', '-n', '--target-is-zero', '-U',
-               '-t', 'writeback', '-S', _HOLE, '-f', image_format,
-               '-O', 'raw', _name(source), _name(target)]
+    command = [
+        'ionice',
+        '-c',
+        '3',
+        'nice',
+        '-n',
+        '10',
+        'prlimit',
+        f'--as={_MEMORY}',
+        *_rights(),
+        'qemu-img',
+        'convert',
+        '-p',
+        '-n',
+        '--target-is-zero',
+        '-U',
+        '-t',
+        'writeback',
+        '-S',
+        _HOLE,
+        '-f',
+        image_format,
+        '-O',
+        'raw',
+        _name(source),
+        _name(target),
+    ]
     # Into files: a full pipe would block it.
-    with (tempfile.TemporaryFile() as output,
-          tempfile.TemporaryFile() as errors,
-          subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
-                           stderr=errors, pass_fds=(source, target),
-                           start_new_session=True) as process):
+    with (
+        tempfile.TemporaryFile() as output,
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            pass_fds=(source, target),
+            start_new_session=True,
+        ) as process,
+    ):
         try:
             while _wait(process) is None:
                 check()
@@ -107,8 +146,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int | None:
 
 def _percentage(output: Any) -> float:
     size = os.fstat(output.fileno()).st_size
-    found = _PROGRESS.findall(os.pread(output.fileno(), 64,
-                                       max(size - 64, 0)))
+    found = _PROGRESS.findall(os.pread(output.fileno(), 64, max(size - 64, 0)))
     return float(found[-1]) if found else 0.0
 
 
@@ -116,26 +154,35 @@ def _size(file: IO[bytes]) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def _failure(what: str, code: int, errors: IO[bytes]
-             ) -> exceptions.TmplError:
+def _failure(what: str, code: int, errors: IO[bytes]) -> exceptions.TmplError:
     """Return what a command's end means.
 
     Only qemu-img's own answer, and a limit that it came to, say something of
     the image.
     """
     said = os.pread(errors.fileno(), 4096, 0)
-    if (-code in (signal.SIGKILL, signal.SIGTERM)
-            or said.startswith((b'setpriv:', b'prlimit:', b'ionice:',
-                                b'nice:'))):
+    if -code in (signal.SIGKILL, signal.SIGTERM) or said.startswith(
+        (b'setpriv:', b'prlimit:', b'ionice:', b'nice:')
+    ):
         return exceptions.Unavailable(
-            f'{what}: {_clean(said) or f"it was killed by signal {-code}"}')
+            f'{what}: {_clean(said) or f"it was killed by signal {-code}"}'
+        )
     return Failed(f'{what}: {_clean(said) or f"it ended with {code}"}')
 
 
-def _ask(fd: int, verb: str, *options: str,
-         good: tuple[int, ...] = (0,)) -> dict[str, Any]:
-    command = [*_LIMITS, *_rights(), 'qemu-img', verb, '-U', '--output=json',
-               *options, _name(fd)]
+def _ask(
+    fd: int, verb: str, *options: str, good: tuple[int, ...] = (0,)
+) -> dict[str, Any]:
+    command = [
+        *_LIMITS,
+        *_rights(),
+        'qemu-img',
+        verb,
+        '-U',
+        '--output=json',
+        *options,
+        _name(fd),
+    ]
     try:
         answer: dict[str, Any] = json.loads(_run(command, (fd,), good))
     except ValueError as exc:
@@ -143,22 +190,32 @@ def _ask(fd: int, verb: str, *options: str,
     return answer
 
 
-def _run(command: list[str], fds: tuple[int, ...],
-         good: tuple[int, ...]) -> bytes:
+def _run(
+    command: list[str], fds: tuple[int, ...], good: tuple[int, ...]
+) -> bytes:
     # Into files: they have a limit, and pipes have to be read.
-    with (tempfile.TemporaryFile() as output,
-          tempfile.TemporaryFile() as errors):
+    with (
+        tempfile.TemporaryFile() as output,
+        tempfile.TemporaryFile() as errors,
+    ):
         try:
             code = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=errors, pass_fds=fds, timeout=_PATIENCE,
-                check=False).returncode
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                pass_fds=fds,
+                timeout=_PATIENCE,
+                check=False,
+            ).returncode
         except subprocess.TimeoutExpired:
             raise exceptions.Unavailable(
-                f'qemu-img: no answer within {_PATIENCE} s') from None
+                f'qemu-img: no answer within {_PATIENCE} s'
+            ) from None
         except OSError as exc:
             raise exceptions.Unavailable(
-                f'qemu-img cannot be run: {exc}') from exc
+                f'qemu-img cannot be run: {exc}'
+            ) from exc
         answer = os.pread(output.fileno(), _TALK, 0)
         if code not in good or not answer:
             raise _failure('qemu-img', code, errors)
@@ -175,5 +232,6 @@ def _name(fd: int) -> str:
 
 def _clean(text: bytes) -> str:
     """Return *text* fit for a log: parts of it may be the image's own."""
-    return re.sub(r'[^\x20-\x7e]+', ' ',
-                  text.decode(errors='replace')).strip()[:300]
+    return re.sub(
+        r'[^\x20-\x7e]+', ' ', text.decode(errors='replace')
+    ).strip()[:300]

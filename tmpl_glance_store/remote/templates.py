@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads templates from the agents of other nodes, and proves what it gets.
 
 A holder is not trusted: no byte is handed on before its piece is proved
@@ -50,8 +51,7 @@ class Connection(Protocol):
     def layer(self, template: objects.Template) -> bytes:
         """Return the piece layer, unproved."""
 
-    def start(self, template: objects.Template, start: int,
-              end: int) -> None:
+    def start(self, template: objects.Template, start: int, end: int) -> None:
         """Ask for the bytes from *start* to *end*, once."""
 
     def read_into(self, buffer: memoryview) -> None:
@@ -65,8 +65,12 @@ class Connection(Protocol):
 
 
 def _log_lie(url: str, digest: str, piece: int | None) -> None:
-    LOG.error('Holder %s serves bad bytes of template %s: %s', url, digest,
-              'its piece layer' if piece is None else f'piece {piece}')
+    LOG.error(
+        'Holder %s serves bad bytes of template %s: %s',
+        url,
+        digest,
+        'its piece layer' if piece is None else f'piece {piece}',
+    )
 
 
 class RemoteTemplates:
@@ -80,23 +84,34 @@ class RemoteTemplates:
     :param clock: as ``time.monotonic``
     """
 
-    def __init__(self, *, context: tls.Context | None = None,
-                 timeout: float = 30,
-                 on_lie: Callable[[str, str, int | None], None] = _log_lie,
-                 connect: Callable[[str], Connection] | None = None,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        context: tls.Context | None = None,
+        timeout: float = 30,
+        on_lie: Callable[[str, str, int | None], None] = _log_lie,
+        connect: Callable[[str], Connection] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._on_lie = on_lie
         self._connect = connect or (
-            lambda url: HttpConnection(url, context, timeout))
+            lambda url: HttpConnection(url, context, timeout)
+        )
         self._clock = clock
         self._lock = threading.Lock()
         self._layers: collections.OrderedDict[str, bytes] = (
-            collections.OrderedDict())
+            collections.OrderedDict()
+        )
         self._suspects: dict[str, float] = {}
 
-    def open(self, template: objects.Template, holders: Sequence[str],
-             offset: int = 0, length: int | None = None,
-             chunk_size: int = MAX_CHUNK) -> 'RemoteFile':
+    def open(
+        self,
+        template: objects.Template,
+        holders: Sequence[str],
+        offset: int = 0,
+        length: int | None = None,
+        chunk_size: int = MAX_CHUNK,
+    ) -> 'RemoteFile':
         """Return the bytes of a template from *offset* on.
 
         The first piece is here and proved when this returns.
@@ -107,11 +122,18 @@ class RemoteTemplates:
         :param chunk_size: the most bytes to give at a time
         :raises Unavailable: if no holder gives them now; says why for each
         """
-        return RemoteFile(self, template, self._by_trust(holders), offset,
-                          length, min(chunk_size, MAX_CHUNK))
+        return RemoteFile(
+            self,
+            template,
+            self._by_trust(holders),
+            offset,
+            length,
+            min(chunk_size, MAX_CHUNK),
+        )
 
-    def pieces(self, template: objects.Template,
-               holders: Sequence[str]) -> bytes:
+    def pieces(
+        self, template: objects.Template, holders: Sequence[str]
+    ) -> bytes:
         """Return the proved piece layer of a template, from any holder.
 
         :raises Unavailable: if no holder gives it; says why for each
@@ -130,7 +152,8 @@ class RemoteTemplates:
                 connection.close()
         raise exceptions.Unavailable(
             f'no holder gives the piece layer of template '
-            f'{template.digest}: ' + '; '.join(reasons))
+            f'{template.digest}: ' + '; '.join(reasons)
+        )
 
     def status(self, url: str) -> dict[str, Any]:
         """Return what the agent at *url* says of itself (``/v1/status``).
@@ -149,8 +172,9 @@ class RemoteTemplates:
         """Return a connection to the holder at *url*."""
         return self._connect(url)
 
-    def layer(self, template: objects.Template,
-              connection: Connection) -> bytes:
+    def layer(
+        self, template: objects.Template, connection: Connection
+    ) -> bytes:
         """Return the proved piece layer of a template.
 
         :raises HolderFailed: if it is not known, and *connection* does not
@@ -181,11 +205,13 @@ class RemoteTemplates:
         # that there is.
         with self._lock:
             now = self._clock()
-            for url in [url for url, until in self._suspects.items()
-                        if until <= now]:
+            for url in [
+                url for url, until in self._suspects.items() if until <= now
+            ]:
                 del self._suspects[url]
-            return sorted(dict.fromkeys(holders),
-                          key=self._suspects.__contains__)
+            return sorted(
+                dict.fromkeys(holders), key=self._suspects.__contains__
+            )
 
 
 def _layer_size(template: objects.Template) -> int:
@@ -222,8 +248,9 @@ class _Turns:
     @property
     def reasons(self) -> str:
         """Why holders were set aside."""
-        return '; '.join(f'{url}: {reason}'
-                         for url, reason in self._reasons.items())
+        return '; '.join(
+            f'{url}: {reason}' for url, reason in self._reasons.items()
+        )
 
     def succeeded(self) -> None:
         """Note that the current holder gave a piece."""
@@ -251,17 +278,26 @@ class RemoteFile:
     Made by :meth:`RemoteTemplates.open`.
     """
 
-    def __init__(self, peers: RemoteTemplates, template: objects.Template,
-                 holders: Sequence[str], offset: int, length: int | None,
-                 chunk_size: int) -> None:
+    def __init__(
+        self,
+        peers: RemoteTemplates,
+        template: objects.Template,
+        holders: Sequence[str],
+        offset: int,
+        length: int | None,
+        chunk_size: int,
+    ) -> None:
         self.size = template.size
         self._peers = peers
         self._template = template
         self._turns = _Turns(holders)
         self._chunk_size = chunk_size
         self._offset = min(offset, template.size)
-        self._end = (template.size if length is None
-                     else min(offset + length, template.size))
+        self._end = (
+            template.size
+            if length is None
+            else min(offset + length, template.size)
+        )
         self._connection: Connection | None = None
         self._layer = b''
         self._gave = False
@@ -269,8 +305,9 @@ class RemoteFile:
         self._buffer = memoryview(b'')
         self._piece = memoryview(b'')
         if self._offset < self._end:
-            self._buffer = memoryview(bytearray(
-                min(template.piece_size, template.size)))
+            self._buffer = memoryview(
+                bytearray(min(template.piece_size, template.size))
+            )
             self._piece = self._fetch(self._offset // template.piece_size)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -292,8 +329,11 @@ class RemoteFile:
         index, start = divmod(self._offset, self._template.piece_size)
         if not self._piece:
             self._piece = self._fetch(index)
-        end = min(start + self._chunk_size, len(self._piece),
-                  start + self._end - self._offset)
+        end = min(
+            start + self._chunk_size,
+            len(self._piece),
+            start + self._end - self._offset,
+        )
         chunk = bytes(self._piece[start:end])
         self._offset += len(chunk)
         if end == len(self._piece):
@@ -318,18 +358,21 @@ class RemoteFile:
         raise exceptions.Unavailable(
             f'no holder gives piece {index} of template '
             f'{self._template.digest} now: '
-            f'{self._turns.reasons or "none is known"}')
+            f'{self._turns.reasons or "none is known"}'
+        )
 
     def _try(self, url: str, index: int) -> memoryview:
         if self._connection is None:
             self._begin(url, index)
         template = self._template
         start = index * template.piece_size
-        data = self._buffer[:min(template.piece_size, template.size - start)]
+        data = self._buffer[: min(template.piece_size, template.size - start)]
         self._connection.read_into(data)
         hash_at = index * merkle.HASH_SIZE
-        if (merkle.piece_hash(data, template.size, template.piece_size)
-                != self._layer[hash_at:hash_at + merkle.HASH_SIZE]):
+        if (
+            merkle.piece_hash(data, template.size, template.piece_size)
+            != self._layer[hash_at : hash_at + merkle.HASH_SIZE]
+        ):
             self._peers.accuse(url, template.digest, index)
             raise HolderLied(f'gave a bad piece {index}')
         self._gave = True
@@ -347,12 +390,16 @@ class RemoteFile:
             self._peers.accuse(url, template.digest, None)
             raise
         last = (self._end - 1) // template.piece_size
-        connection.start(template, index * template.piece_size,
-                         min((last + 1) * template.piece_size, template.size))
+        connection.start(
+            template,
+            index * template.piece_size,
+            min((last + 1) * template.piece_size, template.size),
+        )
 
     def _drop(self, url: str, exc: HolderFailed) -> None:
-        LOG.warning('Template %s: holder %s %s', self._template.digest, url,
-                    exc)
+        LOG.warning(
+            'Template %s: holder %s %s', self._template.digest, url, exc
+        )
         self._disconnect()
         # It may have dropped us because our own reader took its time.
         self._turns.failed(str(exc), self._gave)
@@ -406,8 +453,9 @@ class HttpConnection:
     :param timeout: seconds without a byte
     """
 
-    def __init__(self, url: str, context: tls.Context | None,
-                 timeout: float) -> None:
+    def __init__(
+        self, url: str, context: tls.Context | None, timeout: float
+    ) -> None:
         self._url = url
         self._context = context
         self._timeout = timeout
@@ -424,15 +472,17 @@ class HttpConnection:
         self._fill(response, memoryview(layer))
         return bytes(layer)
 
-    def start(self, template: objects.Template, start: int,
-              end: int) -> None:
+    def start(self, template: objects.Template, start: int, end: int) -> None:
         """Ask for the bytes from *start* to *end*, once."""
         extent = f'{start}-{end - 1}'
-        response = self._get(_path(template, 'data'), 206,
-                             {'Range': f'bytes={extent}'})
+        response = self._get(
+            _path(template, 'data'), 206, {'Range': f'bytes={extent}'}
+        )
         given = response.headers.get('Content-Range')
-        if (given != f'bytes {extent}/{template.size}'
-                or response.length != end - start):
+        if (
+            given != f'bytes {extent}/{template.size}'
+            or response.length != end - start
+        ):
             raise HolderFailed(f'gave other bytes than {extent}')
         self._response = response
 
@@ -457,9 +507,9 @@ class HttpConnection:
         if sock is not None:
             sock.socket.close()
 
-    def _get(self, path: str, status: int,
-             headers: dict[str, str] | None = None
-             ) -> http.client.HTTPResponse:
+    def _get(
+        self, path: str, status: int, headers: dict[str, str] | None = None
+    ) -> http.client.HTTPResponse:
         with _as_failures():
             if self._http is None or self._http.sock is None:
                 self._open()
@@ -470,10 +520,12 @@ class HttpConnection:
             raise HolderFailed(f'answered {response.status}')
         return response
 
-    def _fill(self, response: http.client.HTTPResponse,
-              buffer: memoryview) -> None:
+    def _fill(
+        self, response: http.client.HTTPResponse, buffer: memoryview
+    ) -> None:
         self._socket.deadline = time.monotonic() + max(
-            self._timeout, len(buffer) / _MIN_RATE)
+            self._timeout, len(buffer) / _MIN_RATE
+        )
         with _as_failures():
             while buffer:
                 count = response.readinto(buffer)
@@ -485,11 +537,13 @@ class HttpConnection:
         self.close()
         host, port = self._address()
         sock = socket.create_connection(
-            (host, port), min(self._timeout, _CONNECT_TIMEOUT))
+            (host, port), min(self._timeout, _CONNECT_TIMEOUT)
+        )
         try:
             if self._context is not None:
-                sock = self._context.get().wrap_socket(sock,
-                                                       server_hostname=host)
+                sock = self._context.get().wrap_socket(
+                    sock, server_hostname=host
+                )
             sock.settimeout(self._timeout)
         except BaseException:
             sock.close()
@@ -509,11 +563,14 @@ class HttpConnection:
             raise HolderFailed('has no address')
         if self._context is None:
             with contextlib.suppress(ValueError):
-                if (parts.scheme == 'http'
-                        and ipaddress.ip_address(host).is_loopback):
+                if (
+                    parts.scheme == 'http'
+                    and ipaddress.ip_address(host).is_loopback
+                ):
                     return host, port
             raise HolderFailed(
-                f'needs mutual TLS: set {", ".join(tls.OPTIONS)}')
+                f'needs mutual TLS: set {", ".join(tls.OPTIONS)}'
+            )
         if parts.scheme != 'https':
             raise HolderFailed('does not use TLS')
         return host, port

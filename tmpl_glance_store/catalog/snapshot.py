@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a process knows of the catalog without asking for it."""
 
 import dataclasses
@@ -40,9 +41,12 @@ class View:
     :param resync: seconds after which all is listed anew, whatever was heard
     """
 
-    def __init__(self, catalog: catalog_domain.Catalog,
-                 resync: float = _RESYNC,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        catalog: catalog_domain.Catalog,
+        resync: float = _RESYNC,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._catalog = catalog
         self._resync = resync
         self._clock = clock
@@ -79,9 +83,13 @@ class View:
         self._watched()  # first, so that it tells what happens meanwhile
         self._listed_at = None
         entries = self._catalog.entries()
-        self._snapshot = self._with(_EMPTY, [
-            contract.Change(entry.key, entry.value, entry.revision)
-            for entry in entries])
+        self._snapshot = self._with(
+            _EMPTY,
+            [
+                contract.Change(entry.key, entry.value, entry.revision)
+                for entry in entries
+            ],
+        )
         self._revision = max((each.revision for each in entries), default=0)
         self._listed_at = self._clock()
         return self._snapshot
@@ -93,8 +101,10 @@ class View:
                 self._watch.close()
 
     def _is_old(self) -> bool:
-        return (self._listed_at is None
-                or self._clock() - self._listed_at >= self._resync)
+        return (
+            self._listed_at is None
+            or self._clock() - self._listed_at >= self._resync
+        )
 
     def _watched(self) -> contract.Watch:
         with self._lock:
@@ -102,8 +112,9 @@ class View:
                 self._watch = self._catalog.watch()
             return self._watch
 
-    def _with(self, before: Snapshot,
-              changes: list[contract.Change]) -> Snapshot:
+    def _with(
+        self, before: Snapshot, changes: list[contract.Change]
+    ) -> Snapshot:
         draft = _Draft(before)
         start = len(self._catalog.root) + 1
         for each in changes:
@@ -115,12 +126,16 @@ class _Draft:
     """A snapshot in the making; the one that it began with stays as it is."""
 
     _RECORDS: Mapping[str, type[objects.Record]] = {
-        'templates': objects.TemplateRecord, 'locations': objects.Location,
-        'copies': objects.Copy, 'nodes': objects.Node}
+        'templates': objects.TemplateRecord,
+        'locations': objects.Location,
+        'copies': objects.Copy,
+        'nodes': objects.Node,
+    }
 
     def __init__(self, before: Snapshot) -> None:
         self._tables: dict[str, dict[str, Any]] = {
-            kind: dict(getattr(before, kind)) for kind in self._RECORDS}
+            kind: dict(getattr(before, kind)) for kind in self._RECORDS
+        }
         self._own: set[str] = set()  # digests with a table of our own
 
     def take(self, key: str, value: bytes | None) -> None:

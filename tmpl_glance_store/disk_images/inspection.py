@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Nova would ask of a download, asked before a template is published.
 
 Source: ``do_image_deep_inspection`` and ``fetch_to_raw`` in
@@ -9,8 +10,8 @@ import dataclasses
 import os
 
 from tmpl_glance_store import exceptions
-from tmpl_glance_store import formats
-from tmpl_glance_store.imagecache import qemu_img
+from tmpl_glance_store.disk_images import formats
+from tmpl_glance_store.disk_images import qemu_img
 
 RAW = 'raw'
 
@@ -35,8 +36,9 @@ class Inspected:
     virtual_size: int
 
 
-def inspect(path: str, declared: str | None,
-            max_virtual_size: int) -> Inspected:
+def inspect(
+    path: str, declared: str | None, max_virtual_size: int
+) -> Inspected:
     """Return what the image file *path* is, if it may be published.
 
     :param declared: the format that it is taken for, None if unclear
@@ -54,8 +56,9 @@ def inspect(path: str, declared: str | None,
         raise Refused('it is encrypted: Nova has the key')
     fd = os.open(path, os.O_RDONLY)
     try:
-        return Inspected(image_format, _ask_qemu(fd, image_format,
-                                                 max_virtual_size))
+        return Inspected(
+            image_format, _ask_qemu(fd, image_format, max_virtual_size)
+        )
     except qemu_img.Failed as exc:
         raise Refused(str(exc)) from exc
     finally:
@@ -107,20 +110,26 @@ def _ask_qemu(fd: int, image_format: str, max_virtual_size: int) -> int:
     # for another one would be opened as that.
     said = qemu_img.info(fd)
     if said.get('format') != image_format:
-        raise Refused(f'it is {image_format} to the format inspector, and '
-                      f'{said.get("format")} to qemu-img')
+        raise Refused(
+            f'it is {image_format} to the format inspector, and '
+            f'{said.get("format")} to qemu-img'
+        )
     if said.get('backing-filename') or said.get('full-backing-filename'):
         raise Refused('it has a backing file')
     details = said.get('format-specific', {}).get('data', {})
     if details.get('data-file'):
         raise Refused('it has an external data file')
-    if (image_format == 'vmdk'
-            and details.get('create-type') not in _VMDK_TYPES):
+    if (
+        image_format == 'vmdk'
+        and details.get('create-type') not in _VMDK_TYPES
+    ):
         raise Refused(f'it is a VMDK of type {details.get("create-type")!r}')
     size = int(said['virtual-size'])
     if size > max_virtual_size:
-        raise Refused(f'it describes a disk of {size} bytes, more than '
-                      f'[nova] max_virtual_size')
+        raise Refused(
+            f'it describes a disk of {size} bytes, more than '
+            f'[nova] max_virtual_size'
+        )
     if image_format == 'qcow2':
         _check_clusters(fd, int(said['cluster-size']))
     return size

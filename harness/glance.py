@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The real Glance API, under the real uWSGI, for tests and for the demo.
 
 :class:`GlanceServer` runs one Glance in a directory of its own, on a free port
@@ -28,7 +29,7 @@ STOP_DEADLINE = 20
 #: A section's options; a list stands for an option that is repeated.
 Options = Mapping[str, object]
 
-_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+_REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
 _PASTE = """\
 [composite:glance-api]
@@ -62,10 +63,10 @@ paste.filter_factory = \
 glance.api.middleware.context:ContextMiddleware.factory
 
 [filter:identity]
-paste.filter_factory = tests.functional.paste_filters:identity_factory
+paste.filter_factory = harness.paste_filters:identity_factory
 
 [filter:sqlite]
-paste.filter_factory = tests.functional.paste_filters:sqlite_factory
+paste.filter_factory = harness.paste_filters:sqlite_factory
 """
 
 
@@ -82,10 +83,15 @@ class GlanceServer:
     :param sections: more of glance-api.conf, by section; it wins
     """
 
-    def __init__(self, root: str | os.PathLike[str], *,
-                 backends: Mapping[str, str] | None = None,
-                 sections: Mapping[str, Options] | None = None,
-                 processes: int = 1, threads: int = 4) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        backends: Mapping[str, str] | None = None,
+        sections: Mapping[str, Options] | None = None,
+        processes: int = 1,
+        threads: int = 4,
+    ) -> None:
         self.root = pathlib.Path(root).resolve()
         self.log = self.root / 'glance.log'
         self.port = free_port()
@@ -108,9 +114,12 @@ class GlanceServer:
         self.start()
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None,
-                 error: BaseException | None,
-                 _traceback: types.TracebackType | None) -> None:
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: types.TracebackType | None,
+    ) -> None:
         if error is not None:
             error.add_note(f'The end of {self.log}:\n{self.log_tail()}')
         self.stop()
@@ -126,12 +135,25 @@ class GlanceServer:
             # A session of its own: Ctrl-C reaches only us, and we stop it.
             # setpriv: should we be killed, it dies too, and no-orphans follow.
             self._process = subprocess.Popen(
-                ['setpriv', '--pdeathsig', 'KILL', program('uwsgi'),
-                 '--ini', str(self.root / 'uwsgi.ini')],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.root, start_new_session=True,
-                env={**os.environ, 'PYTHONPATH': str(_REPOSITORY),
-                     'OS_GLANCE_CONFIG_DIR': str(self.root)})
+                [
+                    'setpriv',
+                    '--pdeathsig',
+                    'KILL',
+                    program('uwsgi'),
+                    '--ini',
+                    str(self.root / 'uwsgi.ini'),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.root,
+                start_new_session=True,
+                env={
+                    **os.environ,
+                    'PYTHONPATH': str(_REPOSITORY),
+                    'OS_GLANCE_CONFIG_DIR': str(self.root),
+                },
+            )
         try:
             self._wait_until_ready()
         except BaseException:
@@ -172,8 +194,9 @@ class GlanceServer:
         raise GlanceError(f'Glance does not answer:\n{self.log_tail()}')
 
     def _answers(self) -> bool:
-        with contextlib.closing(http.client.HTTPConnection(
-                '127.0.0.1', self.port, timeout=10)) as connection:
+        with contextlib.closing(
+            http.client.HTTPConnection('127.0.0.1', self.port, timeout=10)
+        ) as connection:
             try:
                 connection.request('GET', '/healthcheck')
                 return connection.getresponse().status == http.HTTPStatus.OK
@@ -192,16 +215,22 @@ class GlanceServer:
 
     def _glance_options(self) -> dict[str, dict[str, object]]:
         options: dict[str, dict[str, object]] = {
-            'DEFAULT': {'worker_self_reference_url': self.url,
-                        'show_multiple_locations': True},
+            'DEFAULT': {
+                'worker_self_reference_url': self.url,
+                'show_multiple_locations': True,
+            },
             'database': {
                 'connection': f'sqlite:///{self.root}/glance.sqlite?timeout=60'
             },
             'paste_deploy': {
-                'config_file': self.root / 'glance-api-paste.ini'},
+                'config_file': self.root / 'glance-api-paste.ini'
+            },
         }
-        own = (self._single_store() if self._backends is None
-               else self._multi_store(self._backends))
+        own = (
+            self._single_store()
+            if self._backends is None
+            else self._multi_store(self._backends)
+        )
         for more in (own, self._sections):
             for section, values in more.items():
                 options.setdefault(section, {}).update(values)
@@ -213,13 +242,17 @@ class GlanceServer:
     def _multi_store(self, backends: Mapping[str, str]) -> dict[str, Options]:
         enabled = ','.join(f'{name}:{kind}' for name, kind in backends.items())
         return {
-            'DEFAULT': {'enabled_backends': enabled,
-                        'enabled_import_methods':
-                            '[glance-direct,copy-image]'},
+            'DEFAULT': {
+                'enabled_backends': enabled,
+                'enabled_import_methods': '[glance-direct,copy-image]',
+            },
             'glance_store': {'default_backend': next(iter(backends))},
-            **{f'os_glance_{name}_store':
-                {'filesystem_store_datadir': self.root / name}
-               for name in ('staging', 'tasks')},
+            **{
+                f'os_glance_{name}_store': {
+                    'filesystem_store_datadir': self.root / name
+                }
+                for name in ('staging', 'tasks')
+            },
         }
 
     def _uwsgi_options(self) -> dict[str, object]:
@@ -231,14 +264,20 @@ class GlanceServer:
             'module': 'glance.wsgi.api:application',
             'home': sys.prefix,
             'http-socket': f'127.0.0.1:{self.port}',
-            'processes': self._processes, 'threads': self._threads,
-            'enable-threads': True, 'lazy-apps': True, 'thunder-lock': True,
-            'master': True, 'need-app': True, 'no-orphans': True,
+            'processes': self._processes,
+            'threads': self._threads,
+            'enable-threads': True,
+            'lazy-apps': True,
+            'thunder-lock': True,
+            'master': True,
+            'need-app': True,
+            'no-orphans': True,
             'die-on-term': True,
             'hook-master-start': 'unix_signal:15 gracefully_kill_them_all',
             'worker-reload-mercy': STOP_DEADLINE // 2,
             'add-header': 'Connection: close',
-            'buffer-size': 65535, 'socket-timeout': 30,
+            'buffer-size': 65535,
+            'socket-timeout': 30,
         }
 
 
@@ -252,8 +291,9 @@ def ticks(seconds: float, period: float = 0.1) -> Iterator[None]:
         time.sleep(period)
 
 
-def wait_for(condition: Callable[[], object], what: str,
-             seconds: float = 60) -> None:
+def wait_for(
+    condition: Callable[[], object], what: str, seconds: float = 60
+) -> None:
     """Wait until *condition* returns something true.
 
     :raises TimeoutError: if it does not in time; says *what* is missing
@@ -277,7 +317,8 @@ def program(name: str) -> str:
     """
     own = str(pathlib.Path(sys.executable).parent)
     path = os.pathsep.join(
-        [own, os.environ.get('PATH', os.defpath), '/usr/sbin', '/sbin'])
+        [own, os.environ.get('PATH', os.defpath), '/usr/sbin', '/sbin']
+    )
     found = shutil.which(name, path=path)
     if found is None:
         raise FileNotFoundError(f'the program {name} is not installed')
@@ -316,9 +357,18 @@ def _migrated_database() -> 'tempfile.TemporaryDirectory[str]':
     database = f'{directory.name}/glance.sqlite'
     configuration = pathlib.Path(directory.name, 'glance.conf')
     configuration.write_text(
-        to_ini({'database': {'connection': f'sqlite:///{database}'}}))
+        to_ini({'database': {'connection': f'sqlite:///{database}'}})
+    )
     subprocess.run(
-        [program('glance-manage'), '--config-file', str(configuration),
-         'db_sync'], check=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        [
+            program('glance-manage'),
+            '--config-file',
+            str(configuration),
+            'db_sync',
+        ],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     return directory

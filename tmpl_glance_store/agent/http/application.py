@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's HTTP API: template bytes for other nodes, status and metrics.
 
 ``GET /v1/templates/<digest>/data`` (with Range) and ``/pieces``, ``GET
@@ -22,10 +23,10 @@ from werkzeug import routing
 from werkzeug import wrappers
 
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import layout
 from tmpl_glance_store import objects
-from tmpl_glance_store.agent import listener
 from tmpl_glance_store.agent import metrics as api_metrics
-from tmpl_glance_store.localstore import paths
+from tmpl_glance_store.agent.http import listener
 
 LOG = logging.getLogger(__name__)
 
@@ -49,43 +50,56 @@ class Application:
         a 503, and tries another holder
     """
 
-    def __init__(self, *, find_copy: Callable[[str], str | None],
-                 status: Callable[[], dict[str, Any]],
-                 healthy: Callable[[], tuple[bool, str]],
-                 registry: prometheus_client.CollectorRegistry,
-                 metrics: api_metrics.ApiMetrics,
-                 streams: int = _STREAMS) -> None:
+    def __init__(
+        self,
+        *,
+        find_copy: Callable[[str], str | None],
+        status: Callable[[], dict[str, Any]],
+        healthy: Callable[[], tuple[bool, str]],
+        registry: prometheus_client.CollectorRegistry,
+        metrics: api_metrics.ApiMetrics,
+        streams: int = _STREAMS,
+    ) -> None:
         self._find_copy = find_copy
         self._status = status
         self._healthy = healthy
         self._registry = registry
         self._metrics = metrics
         self._slots = threading.Semaphore(streams)
-        views = {'/v1/templates/<digest>/data': self._data,
-                 '/v1/templates/<digest>/pieces': self._pieces,
-                 '/v1/status': self._show_status,
-                 '/metrics': self._show_metrics,
-                 '/healthz': self._show_health}
+        views = {
+            '/v1/templates/<digest>/data': self._data,
+            '/v1/templates/<digest>/pieces': self._pieces,
+            '/v1/status': self._show_status,
+            '/metrics': self._show_metrics,
+            '/healthz': self._show_health,
+        }
         self._views = views
         self._routes = routing.Map(
-            [routing.Rule(path, endpoint=path, methods=['GET'])
-             for path in views],
-            strict_slashes=False, merge_slashes=False).bind('')
+            [
+                routing.Rule(path, endpoint=path, methods=['GET'])
+                for path in views
+            ],
+            strict_slashes=False,
+            merge_slashes=False,
+        ).bind('')
 
-    def __call__(self, environ: dict[str, Any],
-                 start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         """Answer a request (PEP 3333)."""
         request = wrappers.Request(environ)
         endpoint, response = self._answer(request)
         self._metrics.requests.labels(endpoint, response.status_code).inc()
         return response(environ, start_response)
 
-    def _answer(self, request: wrappers.Request
-                ) -> tuple[str, wrappers.Response]:
+    def _answer(
+        self, request: wrappers.Request
+    ) -> tuple[str, wrappers.Response]:
         endpoint = ''
         try:
-            endpoint, arguments = self._routes.match(request.path,
-                                                     request.method)
+            endpoint, arguments = self._routes.match(
+                request.path, request.method
+            )
             return endpoint, self._views[endpoint](request, **arguments)
         except werkzeug.exceptions.HTTPException as exc:
             error = exc
@@ -96,17 +110,20 @@ class Application:
             error = werkzeug.exceptions.InternalServerError()
         return endpoint, error.get_response(request.environ)
 
-    def _data(self, request: wrappers.Request,
-              digest: str) -> wrappers.Response:
+    def _data(
+        self, request: wrappers.Request, digest: str
+    ) -> wrappers.Response:
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(self._open(digest, paths.IMAGE))
+            file = stack.enter_context(self._open(digest, layout.IMAGE))
             size = os.fstat(file.fileno()).st_size
             extent = _extent(request, digest, size)
             stack.enter_context(self._slot())
             start, end = extent or (0, size)
             response = wrappers.Response(
                 self._read(file, start, end),
-                206 if extent else 200, mimetype='application/octet-stream')
+                206 if extent else 200,
+                mimetype='application/octet-stream',
+            )
             response.content_length = end - start
             response.accept_ranges = 'bytes'
             response.set_etag(digest)
@@ -115,8 +132,7 @@ class Application:
             response.call_on_close(stack.pop_all().close)
             return response
 
-    def _read(self, file: BinaryIO, start: int,
-              end: int) -> Iterator[bytes]:
+    def _read(self, file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
         """Yield the bytes of *file* from *start* to *end* in chunks."""
         while start < end:
             chunk = os.pread(file.fileno(), min(_CHUNK, end - start), start)
@@ -131,18 +147,21 @@ class Application:
     def _slot(self) -> Iterator[None]:
         if not self._slots.acquire(blocking=False):
             raise werkzeug.exceptions.ServiceUnavailable(
-                'Too many reads at a time.', retry_after=1)
+                'Too many reads at a time.', retry_after=1
+            )
         try:
             with self._metrics.streams.track_inprogress():
                 yield
         finally:
             self._slots.release()
 
-    def _pieces(self, _request: wrappers.Request,
-                digest: str) -> wrappers.Response:
-        with self._open(digest, paths.PIECES) as file:
-            return wrappers.Response(file.read(),
-                                     mimetype='application/octet-stream')
+    def _pieces(
+        self, _request: wrappers.Request, digest: str
+    ) -> wrappers.Response:
+        with self._open(digest, layout.PIECES) as file:
+            return wrappers.Response(
+                file.read(), mimetype='application/octet-stream'
+            )
 
     def _open(self, digest: str, name: str) -> BinaryIO:
         if not objects.DIGEST.fullmatch(digest):
@@ -156,31 +175,40 @@ class Application:
             raise werkzeug.exceptions.NotFound() from None
 
     def _show_status(self, _request: wrappers.Request) -> wrappers.Response:
-        return wrappers.Response(json.dumps(self._status(), sort_keys=True),
-                                 mimetype='application/json')
+        return wrappers.Response(
+            json.dumps(self._status(), sort_keys=True),
+            mimetype='application/json',
+        )
 
     def _show_metrics(self, request: wrappers.Request) -> wrappers.Response:
         encode, content_type = exposition.choose_encoder(
-            request.headers.get('Accept', ''))
-        return wrappers.Response(encode(self._registry),
-                                 content_type=content_type)
+            request.headers.get('Accept', '')
+        )
+        return wrappers.Response(
+            encode(self._registry), content_type=content_type
+        )
 
     def _show_health(self, _request: wrappers.Request) -> wrappers.Response:
         well, line = self._healthy()
-        return wrappers.Response(f'{line}\n', 200 if well else 503,
-                                 mimetype='text/plain')
+        return wrappers.Response(
+            f'{line}\n', 200 if well else 503, mimetype='text/plain'
+        )
 
 
-def _extent(request: wrappers.Request, digest: str,
-            size: int) -> tuple[int, int] | None:
+def _extent(
+    request: wrappers.Request, digest: str, size: int
+) -> tuple[int, int] | None:
     """Return (start, end) of the bytes asked for, None for the whole.
 
     A single range is served. Another unit is ignored, as RFC 9110 wants it;
     several ranges, or none that makes sense, are refused, as it allows.
     """
     text = request.headers.get('Range')
-    if (text is None or request.method != 'GET'
-            or not text.lower().startswith('bytes=')):
+    if (
+        text is None
+        or request.method != 'GET'
+        or not text.lower().startswith('bytes=')
+    ):
         return None
     if 'If-Range' in request.headers and request.if_range.etag != digest:
         return None

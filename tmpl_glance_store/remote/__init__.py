@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Templates of other nodes, read over their API and proved."""
