@@ -62,7 +62,7 @@ def build_agent(
 
     from tmpl_glance_store import imagecache
     from tmpl_glance_store import swarm as swarm_package
-    from tmpl_glance_store.agent import base_files as publisher
+    from tmpl_glance_store.agent import base_files
     from tmpl_glance_store.agent import metrics
     from tmpl_glance_store.agent import reconciler
     from tmpl_glance_store.agent import scrubber
@@ -96,7 +96,9 @@ def build_agent(
         else None
     )
     if cache is not None:
-        metrics.ImageCacheMetrics(registry, lambda: cache.states.values())
+        metrics.ImageCacheMetrics(
+            registry, lambda: cache.outcome.states.values()
+        )
 
     def make_api(agent: service.Service) -> listener.Listener:
         return listener.Listener(
@@ -131,8 +133,8 @@ def build_agent(
             view=view,
             swarm=swarm,
             transfers=moving,
-            publisher=(
-                publisher.Publisher(cache, repo.catalog) if cache else None
+            base_files=(
+                base_files.BaseFiles(cache, repo.catalog) if cache else None
             ),
             everywhere=functools.partial(
                 build_policy,

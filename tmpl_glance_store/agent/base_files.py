@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells the image cache of this node's templates, and the catalog of it."""
+"""The step of a pass on a compute node: base files for Nova.
 
-from collections.abc import Collection, Iterator, Mapping, Set
+A pass begins with :meth:`BaseFiles.look`, whose answer the plan needs, and
+ends with :meth:`BaseFiles.run`.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterator, Set
 
 from tmpl_glance_store import imagecache
 from tmpl_glance_store.catalog import catalog as catalog_domain
@@ -9,8 +14,20 @@ from tmpl_glance_store.catalog.snapshot import Snapshot
 from tmpl_glance_store.localstore import location as local
 
 
-class Publisher:
-    """The last step of a pass on a compute node."""
+@dataclasses.dataclass(frozen=True)
+class Demand:
+    """What Nova makes of the templates: all are digests.
+
+    ``wished`` are those that Nova downloads to this node, or that are fetched
+    because it did; ``spare`` those whose originals no image needs here.
+    """
+
+    wished: frozenset[str] = frozenset()
+    spare: frozenset[str] = frozenset()
+
+
+class BaseFiles:
+    """Keeps Nova's image cache in line with the copies on this node."""
 
     def __init__(
         self, cache: imagecache.ImageCache, catalog: catalog_domain.Catalog
@@ -19,22 +36,42 @@ class Publisher:
         self._catalog = catalog
         self._wished: frozenset[str] = frozenset()
 
+    @property
+    def outcome(self) -> imagecache.Outcome:
+        """What the last :meth:`run` that succeeded has come to."""
+        return self._cache.outcome
+
+    def look(self, now: Snapshot, here: Set[str]) -> Demand:
+        """Take what Nova has begun since the last pass; once a pass.
+
+        :param here: the templates with a copy on this node
+        """
+        images = _images(now)
+        begun = {images[each] for each in self._cache.take_downloads(images)}
+        self._wished = ((self._wished | begun) - here) & now.templates.keys()
+        return Demand(self._wished, self.outcome.spare)
+
     def run(
         self,
         now: Snapshot,
         well: Collection[local.LocalLocation],
         arriving: Set[str],
         failed: Set[str],
-    ) -> None:
-        """Bring Nova's image cache in line with the copies on this node.
+    ) -> imagecache.Outcome:
+        """Make base files of the copies on this node, and let others know.
 
         :param well: the locations whose disks are there
         :param arriving: the templates on their way, or about to be
         :param failed: those of them whose last transfer has failed
+        :raises Unavailable: if the catalog cannot be reached
         """
         self._wished -= failed
-        held = dict(self._held(now, well))
-        self._cache.run(
+        held = {
+            each.digest: (location, each)
+            for location in well
+            for each in _held(now, location)
+        }
+        outcome = self._cache.run(
             held=[each for _, each in held.values()],
             arriving={
                 digest: now.templates[digest].images
@@ -45,62 +82,41 @@ class Publisher:
             images=_images(now),
             roots=[location.paths.root for location in well],
         )
-        for digest, (location_id, _) in held.items():
-            self._record(digest, location_id, now)
+        for digest, (location, _) in held.items():
+            self._record(digest, location.record.id, now, outcome)
+        return outcome
 
-    @staticmethod
-    def _held(
-        now: Snapshot, well: Collection[local.LocalLocation]
-    ) -> Iterator[tuple[str, tuple[str, imagecache.Held]]]:
-        for location in well:
-            for digest in sorted(location.held()):
-                record = now.templates.get(digest)
-                if (
-                    record is not None
-                    and record.deleted_at is None
-                    and record.images
-                ):
-                    yield (
-                        digest,
-                        (
-                            location.record.id,
-                            imagecache.Held(
-                                record.template,
-                                record.images,
-                                location.paths.root,
-                                location.paths.copy(digest),
-                                location.has_room,
-                            ),
-                        ),
-                    )
-
-    def _record(self, digest: str, location_id: str, now: Snapshot) -> None:
+    def _record(
+        self,
+        digest: str,
+        location_id: str,
+        now: Snapshot,
+        outcome: imagecache.Outcome,
+    ) -> None:
         """Let the catalog know what became of a copy's images."""
         copy = now.copies.get(digest, {}).get(location_id)
-        state = (self._cache.published(digest), self._cache.refusal(digest))
-        if copy is not None and (copy.published, copy.refused) != state:
-            self._catalog.published(digest, location_id, *state)
+        published = outcome.published.get(digest, ())
+        refused = outcome.refusals.get(digest, '')
+        if copy is not None and (
+            (copy.published, copy.refused) != (published, refused)
+        ):
+            self._catalog.published(digest, location_id, published, refused)
 
-    def wished(
-        self, now: Snapshot, held: Mapping[str, Set[str]]
-    ) -> frozenset[str]:
-        """Return the templates that Nova fetches, or that we do for it.
 
-        :param held: what is on this node, by location
-        """
-        images = _images(now)
-        here = frozenset().union(*held.values())
-        begun = {images[each] for each in self._cache.wishes(images)}
-        self._wished = ((self._wished | begun) - here) & now.templates.keys()
-        return self._wished
-
-    def spare(self) -> frozenset[str]:
-        """Return the templates whose originals no image needs here."""
-        return self._cache.spare()
-
-    def next_change(self) -> float | None:
-        """Return the seconds until time alone changes something, or None."""
-        return self._cache.next_change()
+def _held(
+    now: Snapshot, location: local.LocalLocation
+) -> Iterator[imagecache.Held]:
+    """Yield the copies in a location whose templates have images."""
+    for digest in sorted(location.held()):
+        record = now.templates.get(digest)
+        if record is not None and record.deleted_at is None and record.images:
+            yield imagecache.Held(
+                record.template,
+                record.images,
+                location.paths.root,
+                location.paths.copy(digest),
+                location.has_room,
+            )
 
 
 def _images(now: Snapshot) -> dict[str, str]:

@@ -12,7 +12,7 @@ from tmpl_glance_store import layout
 from tmpl_glance_store import objects
 from tmpl_glance_store import repository
 from tmpl_glance_store import swarm as swarm_package
-from tmpl_glance_store.agent import base_files as publisher
+from tmpl_glance_store.agent import base_files as agent_base_files
 from tmpl_glance_store.agent import plan
 from tmpl_glance_store.agent import transfers
 from tmpl_glance_store.catalog import snapshot as catalog_view
@@ -34,7 +34,7 @@ class Reconciler:
         are made elsewhere
     :param limit: fetches at a time
     :param everywhere: builds the policy of pinned templates
-    :param publisher: of a compute node
+    :param base_files: of a compute node
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Reconciler:
         swarm: swarm_package.Swarm,
         transfers: transfers.Transfers,
         everywhere: Callable[[list[objects.Location]], placement.Policy],
-        publisher: publisher.Publisher | None = None,
+        base_files: agent_base_files.BaseFiles | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = node
@@ -62,7 +62,7 @@ class Reconciler:
         self._swarm = swarm
         self._transfers = transfers
         self._everywhere = everywhere
-        self._publisher = publisher
+        self._base_files = base_files
         self._clock = clock
         self._snapshot: Snapshot | None = None
         self._away_since: dict[str, float] = {}
@@ -84,7 +84,7 @@ class Reconciler:
         for digest, error in self._transfers.reap():
             self._not_before[digest] = self._clock() + _RETRY
             LOG.info('The fetch of %s is tried again: %s', digest, error)
-        seen = self._observe(self._snapshot)
+        seen = self._observe(self._snapshot, self._demand(self._snapshot))
         locations = list(self._snapshot.locations.values())
         todo = plan.make(
             seen,
@@ -96,7 +96,7 @@ class Reconciler:
         return todo
 
     def _publish(self, now: Snapshot) -> None:
-        if self._publisher is None:
+        if self._base_files is None:
             return
         # Also those that wait for others to be fetched first; without a
         # holder there is nothing to wait for.
@@ -106,7 +106,7 @@ class Reconciler:
             if self._holders(each.digest, now)
         }
         try:
-            self._publisher.run(
+            self._base_files.run(
                 now,
                 self._well(),
                 arriving,
@@ -166,7 +166,17 @@ class Reconciler:
             if location.is_well()
         ]
 
-    def _observe(self, now: Snapshot) -> plan.Observed:
+    def _demand(self, now: Snapshot) -> agent_base_files.Demand:
+        if self._base_files is None:
+            return agent_base_files.Demand()
+        here = {
+            digest for location in self._well() for digest in location.held()
+        }
+        return self._base_files.look(now, here)
+
+    def _observe(
+        self, now: Snapshot, demand: agent_base_files.Demand
+    ) -> plan.Observed:
         well = self._well()
         held = {location.record.id: location.held() for location in well}
         return plan.Observed(
@@ -200,14 +210,8 @@ class Reconciler:
                 for location in well
                 if not location.has_room(0)
             ),
-            wished=(
-                self._publisher.wished(now, held)
-                if self._publisher
-                else frozenset()
-            ),
-            spare=(
-                self._publisher.spare() if self._publisher else frozenset()
-            ),
+            wished=demand.wished,
+            spare=demand.spare,
             last_used=self._last_used(well),
             arrived={
                 (location.record.id, digest): _bytes_on_disk(
@@ -246,8 +250,8 @@ class Reconciler:
         times += self._not_before.values()
         if len(self._transfers):
             times.append(moment + _RECONNECT)
-        if self._publisher is not None:
-            later = self._publisher.next_change()
+        if self._base_files is not None:
+            later = self._base_files.outcome.next_change
             times += [] if later is None else [moment + later]
         return min(
             (each - moment for each in times if each > moment), default=None

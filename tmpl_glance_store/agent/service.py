@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of an agent: its lease, its threads, and its end."""
 
+import dataclasses
 import logging
 import os
 import socket
@@ -145,9 +146,12 @@ class Service:
             'problem': self._problem,
             'transfers': self._transfers.status(),
             'copies': self._reconciler.status(),
-            'images': (
-                self._image_cache.status() if self._image_cache else []
-            ),
+            'images': [
+                dataclasses.asdict(each)
+                for each in (
+                    self._image_cache.base_files() if self._image_cache else ()
+                )
+            ],
         }
 
     def healthy(self) -> tuple[bool, str]:
@@ -203,7 +207,7 @@ class Service:
             try:
                 if self._view.wait(1):
                     self._wake.set(refresh=True)
-                if self._image_cache and self._image_cache.new_wishes():
+                if self._image_cache and self._image_cache.downloads_began():
                     self._wake.set()
             except exceptions.Unavailable as exc:
                 LOG.warning('The watch broke: %s', exc)

@@ -1,14 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The publisher: templates of this node appear in Nova's image cache.
+"""Nova's image cache on a compute node: templates appear there as base files.
 
-:class:`ImageCache` is the way in; only ``qemu_img`` runs qemu-img.
+:class:`ImageCache` is the way in; a pass over it returns an :class:`Outcome`.
 """
 
 from tmpl_glance_store.imagecache.cache import ImageCache
 from tmpl_glance_store.imagecache.cache import base_name
+from tmpl_glance_store.imagecache.outcome import Outcome
 from tmpl_glance_store.imagecache.preparation import Held
 from tmpl_glance_store.imagecache.states import PROBLEMS
 from tmpl_glance_store.imagecache.states import STATES
+from tmpl_glance_store.imagecache.states import BaseFile
 from tmpl_glance_store.imagecache.states import State
 
-__all__ = ('PROBLEMS', 'STATES', 'Held', 'ImageCache', 'State', 'base_name')
+__all__ = (
+    'PROBLEMS',
+    'STATES',
+    'BaseFile',
+    'Held',
+    'ImageCache',
+    'Outcome',
+    'State',
+    'base_name',
+)

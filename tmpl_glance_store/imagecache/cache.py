@@ -19,7 +19,6 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
@@ -30,6 +29,7 @@ from tmpl_glance_store.imagecache import instances
 from tmpl_glance_store.imagecache import ledger
 from tmpl_glance_store.imagecache import linking
 from tmpl_glance_store.imagecache import locks
+from tmpl_glance_store.imagecache import outcome
 from tmpl_glance_store.imagecache import ownership
 from tmpl_glance_store.imagecache import preparation
 from tmpl_glance_store.imagecache import proofs
@@ -45,14 +45,11 @@ from tmpl_glance_store.imagecache.states import PROBLEMS
 from tmpl_glance_store.imagecache.states import PUBLISHED
 from tmpl_glance_store.imagecache.states import REFUSED
 from tmpl_glance_store.imagecache.states import STALE
-from tmpl_glance_store.imagecache.states import WAITING
+from tmpl_glance_store.imagecache.states import BaseFile
 from tmpl_glance_store.imagecache.states import State
 from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
-
-_BUSY = 2  # seconds after which Nova's lock is tried again
-_RECHECK = 60  # seconds between two attempts at what this node refuses
 
 
 def base_name(image_id: str) -> str:
@@ -101,9 +98,8 @@ class ImageCache:
         # The ledgers are also written by who proves base files.
         self._mutex = threading.RLock()
         self._ledgers: dict[str, ledger.Ledger] = {}
-        self._states: dict[str, State] = {}
-        self._published: dict[str, tuple[str, ...]] = {}
-        self._refusals: dict[str, str] = {}
+        #: Of the last pass.
+        self.outcome = outcome.Outcome()
         self._served: set[str] = set()  # base files whose boots have waited
         self._downloads = downloads.Downloads(options.base_directory)
         self._said: dict[str, str] = {}
@@ -118,7 +114,7 @@ class ImageCache:
         failed: Collection[str],
         images: Mapping[str, str],
         roots: Iterable[str],
-    ) -> None:
+    ) -> outcome.Outcome:
         """Make one pass.
 
         :param held: the templates of this node that have images
@@ -152,7 +148,8 @@ class ImageCache:
             self._guard(states, images)
             self._forget(states, images)
             self._tell(states)
-            self._take_over(states)
+            self.outcome = self._result(states)
+            return self.outcome
 
     def _open(self, roots: Iterable[str]) -> None:
         roots = set(roots)
@@ -406,92 +403,47 @@ class ImageCache:
 
     # What others want to know
 
-    @property
-    def states(self) -> Mapping[str, State]:
-        """What became of each image in the last pass, by its id."""
-        return self._states
-
-    def _take_over(self, states: dict[str, State]) -> None:
-        published: dict[str, list[str]] = {}
-        refusals: dict[str, str] = {}
-        for image_id, each in sorted(states.items()):
-            if each.state == PUBLISHED:
-                published.setdefault(each.digest, []).append(image_id)
-            elif each.state == REFUSED:
-                refusals[each.digest] = each.reason
-        self._states, self._refusals = states, refusals
-        self._published = {
-            digest: tuple(image_ids) for digest, image_ids in published.items()
+    def _result(self, states: dict[str, State]) -> outcome.Outcome:
+        converted = {
+            image_id
+            for image_id in states
+            if (entry := self._entry(base_name(image_id))) and entry.converted
         }
+        return outcome.Outcome.of(
+            states,
+            frozenset() if self._options.keep_original else converted,
+            self._preparation.next_change(),
+        )
 
-    def published(self, digest: str) -> tuple[str, ...]:
-        """Return the images of a template whose base files are ours."""
-        return self._published.get(digest, ())
-
-    def refusal(self, digest: str) -> str:
-        """Return why a template is not published, empty if it may be."""
-        return self._refusals.get(digest, '')
-
-    def spare(self) -> frozenset[str]:
-        """Return the templates whose originals no image needs here.
-
-        All their base files are conversions that do not depend on the copy.
-        """
-        if self._options.keep_original:
-            return frozenset()
-        with self._mutex:
-            needed, spare = set(), set()
-            for each in self._states.values():
-                entry = self._entry(base_name(each.image_id))
-                if (
-                    each.state == PUBLISHED
-                    and entry is not None
-                    and entry.converted
-                ):
-                    spare.add(each.digest)
-                else:
-                    needed.add(each.digest)
-            return frozenset(spare - needed)
-
-    def status(self) -> list[dict[str, Any]]:
-        """Return what ``/v1/status`` shows of each image."""
+    def base_files(self) -> list[BaseFile]:
+        """Return what there is to know of the images' base files now."""
         by_base = self._instances.by_base()
         return [
             self._describe(each, by_base)
-            for _, each in sorted(self._states.items())
+            for _, each in sorted(self.outcome.states.items())
         ]
 
     def _describe(
         self, state: State, by_base: Mapping[str, Sequence[str]]
-    ) -> dict[str, Any]:
+    ) -> BaseFile:
         name = base_name(state.image_id)
-        path = os.path.join(self._directory, name)
         # Without the mutex: a pass may hang with Nova's disk.
         entry = self._entry(name)
-        return {
-            'image': state.image_id,
-            'digest': state.digest,
-            'state': state.state,
-            'reason': (
+        return BaseFile(
+            image=state.image_id,
+            digest=state.digest,
+            state=state.state,
+            reason=(
                 self._progress(state.digest)
                 if state.state == PREPARING
                 else state.reason
             ),
-            'base_file': path,
-            'mode': entry.mode if entry is not None else None,
-            'converted': entry is not None and entry.converted,
-            'boots_wait': name in self._locks.guarded,
-            'instances': list(by_base.get(name, ())),
-        }
-
-    def next_change(self) -> float | None:
-        """Return the seconds until time alone changes something, or None."""
-        times = [self._preparation.next_change()]
-        states = {each.state for each in self._states.values()}
-        times.append(_BUSY if WAITING in states else None)
-        times.append(_RECHECK if FAILED in states else None)
-        known = [each for each in times if each is not None]
-        return min(known, default=None)
+            base_file=os.path.join(self._directory, name),
+            mode=entry.mode if entry is not None else None,
+            converted=entry is not None and entry.converted,
+            boots_wait=name in self._locks.guarded,
+            instances=tuple(by_base.get(name, ())),
+        )
 
     def close(self) -> None:
         """Let waiting boots go on, and break conversions off."""
@@ -500,7 +452,9 @@ class ImageCache:
 
     def _tell(self, states: Mapping[str, State]) -> None:
         for image_id, state in states.items():
-            if state.state in PROBLEMS and state != self._states.get(image_id):
+            if state.state in PROBLEMS and (
+                state != self.outcome.states.get(image_id)
+            ):
                 LOG.warning(
                     'Image %s (template %s) is not published: %s',
                     image_id,
@@ -515,8 +469,11 @@ class ImageCache:
 
     # Boots elsewhere
 
-    def wishes(self, images: Iterable[str]) -> frozenset[str]:
-        """Return which of *images* Nova downloads, or has just downloaded."""
+    def take_downloads(self, images: Iterable[str]) -> frozenset[str]:
+        """Return which of *images* Nova downloads, or has just downloaded.
+
+        The latter are told once: who calls this has to remember them.
+        """
         if not self._options.fetch_on_boot:
             return frozenset()
         names = {base_name(each): each for each in images}
@@ -524,7 +481,7 @@ class ImageCache:
             names[each] for each in self._downloads.take(frozenset(names))
         )
 
-    def new_wishes(self) -> bool:
+    def downloads_began(self) -> bool:
         """Tell whether Nova has begun a download since the last call."""
         return self._options.fetch_on_boot and self._downloads.look()
 

@@ -44,3 +44,23 @@ class State:
     digest: str
     state: str
     reason: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class BaseFile:
+    """The base file of an image, as an operator sees it.
+
+    ``mode`` is the way in which we made it, None if we did not;
+    ``boots_wait`` whether boots from it are kept waiting now, ``instances``
+    the names of those that sit on it.
+    """
+
+    image: str
+    digest: str
+    state: str
+    reason: str
+    base_file: str
+    mode: str | None
+    converted: bool
+    boots_wait: bool
+    instances: tuple[str, ...]
