@@ -32,8 +32,8 @@ demo: $(READY)
 test: $(READY)
 	$(SAY) 'Checking the system packages of bindep.txt'
 	@$(call install_packages,test)
-	$(SAY) 'Running style checks, unit tests and functional tests in tox'
-	@$(TOX) run -e pep8,py3,install,functional
+	$(SAY) 'Running style checks, unit tests, functional tests and docs in tox'
+	@$(TOX) run
 
 # Debian's python3 lacks ensurepip until python3-venv is there.
 $(READY):

@@ -14,6 +14,18 @@ from harness import glance
 from harness.host import Host
 from harness.image_api import ImageClient
 
+_HERE = pathlib.Path(__file__).parent
+_TIMEOUT = 180  # seconds, for a test that does not say how long it takes
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests that start servers more time than the unit tests."""
+    for item in items:
+        if _HERE in item.path.parents and not item.get_closest_marker(
+            'timeout'
+        ):
+            item.add_marker(pytest.mark.timeout(_TIMEOUT))
+
 
 @dataclasses.dataclass
 class Site:

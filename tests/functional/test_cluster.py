@@ -35,6 +35,8 @@ from tmpl_glance_store import driver
 from tmpl_glance_store import factory
 from tmpl_glance_store.catalog import contract
 
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
 MIB = 1 << 20
 SMALL = hosts.content(5 * MIB + 7, 'small')
 LARGE = hosts.content(24 * MIB, 'large')

@@ -17,6 +17,8 @@ from harness.agents import command
 from harness.etcd import eventually
 from tmpl_glance_store import objects
 
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
 DATA = hosts.content(2_000_000, 'drain')
 TEMPLATES = 8
 

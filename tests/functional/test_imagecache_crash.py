@@ -17,9 +17,11 @@ from tests.functional.test_imagecache import Site
 from tests.functional.test_imagecache import make_site
 from tmpl_glance_store.imagecache import states
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason='only root can mount disks'
-)
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(os.geteuid() != 0, reason='only root can mount disks'),
+]
 
 __all__ = ('make_site',)  # a fixture
 
