@@ -38,6 +38,7 @@ from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store import tls
 from tmpl_glance_store.agent import metrics as api_metrics
+from tmpl_glance_store.agent import status as agent_status
 from tmpl_glance_store.agent.http import application as api
 from tmpl_glance_store.agent.http import listener
 from tmpl_glance_store.remote import templates as peer
@@ -75,7 +76,7 @@ class Node:
         metrics = api_metrics.ApiMetrics(self.registry)
         application = api.Application(
             find_copy=self.find_copy,
-            status=dict,
+            status=lambda: agent_status.Status('n1', '1'),
             healthy=lambda: (True, 'ok'),
             registry=self.registry,
             metrics=metrics,

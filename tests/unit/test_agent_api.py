@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import pathlib
-from typing import Any
 
 import prometheus_client
 import pytest
@@ -15,11 +14,15 @@ import werkzeug.test
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import tls
 from tmpl_glance_store.agent import metrics as api_metrics
+from tmpl_glance_store.agent import status as agent_status
 from tmpl_glance_store.agent.http import application as api
 from tmpl_glance_store.agent.http import listener
 
 DIGEST = 'ab' * 32
 EMPTY = 'cd' * 32
+STATUS = agent_status.Status(
+    'n1', '1', transfers=(agent_status.Transfer(DIGEST, 'here', 5),)
+)
 CONTENT = bytes(range(256)) * 4096  # 1 MiB: more than a chunk
 SIZE = len(CONTENT)
 
@@ -29,7 +32,7 @@ class Node:
     """A node with two templates, and what its collaborators answer."""
 
     directory: pathlib.Path
-    status: Any = dataclasses.field(default_factory=dict)
+    status: agent_status.Status | Exception = STATUS
     health: tuple[bool, str] = (True, 'all is well')
 
     def __post_init__(self) -> None:
@@ -53,7 +56,7 @@ class Node:
         path = os.path.join(self.directory, digest)
         return path if os.path.exists(path) else None
 
-    def show_status(self) -> dict[str, Any]:
+    def show_status(self) -> agent_status.Status:
         """Show the status, or raise it."""
         if isinstance(self.status, Exception):
             raise self.status
@@ -246,10 +249,10 @@ def test_nothing_can_be_changed(node: Node, method: str) -> None:
 
 
 def test_the_status_is_json(node: Node) -> None:
-    node.status = {'transfers': [{'digest': DIGEST, 'bytes': 1}]}
     answer = node.get('/v1/status')
     assert answer.headers['Content-Type'] == 'application/json'
-    assert json.loads(answer.data) == node.status
+    assert json.loads(answer.data)['transfers'][0]['digest'] == DIGEST
+    assert agent_status.Status.from_json(answer.data) == STATUS
 
 
 def test_a_status_that_is_not_known_now_may_be_asked_for_again(

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One pass: observe, plan, act. Whatever wakes it, it is always the same."""
 
+import functools
 import logging
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import layout
@@ -14,6 +14,7 @@ from tmpl_glance_store import repository
 from tmpl_glance_store import swarm as swarm_package
 from tmpl_glance_store.agent import base_files as agent_base_files
 from tmpl_glance_store.agent import plan
+from tmpl_glance_store.agent import status
 from tmpl_glance_store.agent import transfers
 from tmpl_glance_store.catalog import snapshot as catalog_view
 from tmpl_glance_store.catalog.snapshot import Snapshot
@@ -123,23 +124,19 @@ class Reconciler:
         """Tell whether a fetch pauses because it has failed."""
         return self._not_before.get(digest, 0) > self._clock()
 
-    def status(self) -> list[dict[str, Any]]:
+    def status(self) -> list[status.Copy]:
         """Return the copies of this node, and what its disks are to hold."""
         waiting = [
-            {
-                'digest': each.digest,
-                'location': each.location_id,
-                'state': 'waiting',
-            }
+            status.Copy(each.digest, each.location_id, status.WAITING)
             for each in self.waiting
             if each.digest not in self._transfers
         ]
         return waiting + [
-            {
-                'digest': digest,
-                'location': location.record.id,
-                'state': 'seeding' if digest in self._seeds else 'complete',
-            }
+            status.Copy(
+                digest,
+                location.record.id,
+                status.SEEDING if digest in self._seeds else status.COMPLETE,
+            )
             for location in self._well()
             for digest in sorted(location.held())
         ]
@@ -355,11 +352,13 @@ class Reconciler:
         elif isinstance(action, plan.Move):
             self._move(action, now.templates[digest].template)
         elif isinstance(action, plan.Forget):
-            location = self._store.get(action.location_id)
+            disk = self._store.get(action.location_id)
             # Of a disk that is away nothing is known: it stays recorded.
-            if location is not None and location.is_well():
+            if disk is not None and disk.is_well():
                 self._catalog.drop_copy(
-                    digest, action.location_id, lambda: location.holds(digest)
+                    digest,
+                    action.location_id,
+                    functools.partial(disk.holds, digest),
                 )
         elif (location := self._store.get(action.location_id)) is not None:
             self._swarm_stop(action)

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The copies on their way to this node, each on a thread of its own."""
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
 from tmpl_glance_store import recovery
 from tmpl_glance_store import swarm as swarm_package
+from tmpl_glance_store.agent import status
 from tmpl_glance_store.catalog import catalog as catalog_domain
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import staging
@@ -120,7 +121,7 @@ class Transfers:
         for running in list(self._running.values()):
             running.join(5)
 
-    def status(self) -> list[dict[str, Any]]:
+    def status(self) -> list[status.Transfer]:
         """Return how far each transfer is, for people and programs."""
         return [
             running.status() for _, running in sorted(self._running.items())
@@ -161,18 +162,23 @@ class _Transfer(threading.Thread):
             self.error = exceptions.Unavailable(str(exc))
         self._owner._ended()
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> status.Transfer:
+        known = status.Transfer(
+            self._template.digest,
+            self._location.record.id,
+            self._template.size,
+        )
         now = self._owner._swarm.progress(self._template.digest)
-        return {
-            'digest': self._template.digest,
-            'location': self._location.record.id,
-            'size': self._template.size,
-            'state': now.state if now else 'starting',
-            'done': now.done if now else 0,
-            'download_rate': now.download_rate if now else 0,
-            'peers': now.peers if now else 0,
-            'eta': now.eta if now else None,
-        }
+        if now is None:
+            return known
+        return dataclasses.replace(
+            known,
+            state=now.state,
+            done=now.done,
+            download_rate=now.download_rate,
+            peers=now.peers,
+            eta=now.eta,
+        )
 
     def _run(self) -> None:
         digest = self._template.digest

@@ -8,8 +8,8 @@ import threading
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from tmpl_glance_store import agent_factory
 from tmpl_glance_store import exceptions
-from tmpl_glance_store import factory
 from tmpl_glance_store.agent import service
 from tmpl_glance_store.options import store as opts
 
@@ -47,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     conf.register_opts(opts.STORE_OPTS + opts.AGENT_OPTS, group=conf.group)
     conf.register_opts(opts.NOVA_OPTS, group='nova')
     try:
-        agent = factory.build_agent(*_options(conf), opts.read_nova(conf.nova))
+        agent = agent_factory.build_agent(
+            *_options(conf), opts.read_nova(conf.nova)
+        )
     except exceptions.BadConfiguration as exc:
         LOG.error('tmpl-agent cannot start: %s', exc)
         print(f'tmpl-agent: {exc}', file=sys.stderr)

@@ -8,10 +8,8 @@ nothing is proved here; but only copies that are complete are found at all.
 
 import contextlib
 import errno
-import json
 import logging
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
@@ -26,15 +24,15 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import layout
 from tmpl_glance_store import objects
 from tmpl_glance_store.agent import metrics as api_metrics
-from tmpl_glance_store.agent.http import listener
+from tmpl_glance_store.agent import status as agent_status
+from tmpl_glance_store.agent.http import ranges
+from tmpl_glance_store.agent.http import server
 
 LOG = logging.getLogger(__name__)
 
 _CHUNK = 256 << 10
 # Some threads are left for status, health and metrics.
-_STREAMS = listener.THREADS - 4
-
-_RANGE = re.compile(r'bytes=\s*([0-9]{0,19})-([0-9]{0,19})\s*', re.IGNORECASE)
+_STREAMS = server.THREADS - 4
 
 
 class Application:
@@ -42,7 +40,7 @@ class Application:
 
     :param find_copy: returns the directory of a complete copy of a template,
         by its digest, or None
-    :param status: returns what ``/v1/status`` shows: transfers and copies
+    :param status: returns what ``/v1/status`` shows
     :param healthy: returns whether the agent is well, and a line about it
     :param registry: what ``/metrics`` shows
     :param metrics: counters, in that registry
@@ -54,7 +52,7 @@ class Application:
         self,
         *,
         find_copy: Callable[[str], str | None],
-        status: Callable[[], dict[str, Any]],
+        status: Callable[[], agent_status.Status],
         healthy: Callable[[], tuple[bool, str]],
         registry: prometheus_client.CollectorRegistry,
         metrics: api_metrics.ApiMetrics,
@@ -66,7 +64,7 @@ class Application:
         self._registry = registry
         self._metrics = metrics
         self._slots = threading.Semaphore(streams)
-        views = {
+        views: dict[str, Callable[..., wrappers.Response]] = {
             '/v1/templates/<digest>/data': self._data,
             '/v1/templates/<digest>/pieces': self._pieces,
             '/v1/status': self._show_status,
@@ -116,7 +114,7 @@ class Application:
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(self._open(digest, layout.IMAGE))
             size = os.fstat(file.fileno()).st_size
-            extent = _extent(request, digest, size)
+            extent = ranges.extent_of(request, digest, size)
             stack.enter_context(self._slot())
             start, end = extent or (0, size)
             response = wrappers.Response(
@@ -176,7 +174,7 @@ class Application:
 
     def _show_status(self, _request: wrappers.Request) -> wrappers.Response:
         return wrappers.Response(
-            json.dumps(self._status(), sort_keys=True),
+            self._status().to_json(),
             mimetype='application/json',
         )
 
@@ -193,31 +191,3 @@ class Application:
         return wrappers.Response(
             f'{line}\n', 200 if well else 503, mimetype='text/plain'
         )
-
-
-def _extent(
-    request: wrappers.Request, digest: str, size: int
-) -> tuple[int, int] | None:
-    """Return (start, end) of the bytes asked for, None for the whole.
-
-    A single range is served. Another unit is ignored, as RFC 9110 wants it;
-    several ranges, or none that makes sense, are refused, as it allows.
-    """
-    text = request.headers.get('Range')
-    if (
-        text is None
-        or request.method != 'GET'
-        or not text.lower().startswith('bytes=')
-    ):
-        return None
-    if 'If-Range' in request.headers and request.if_range.etag != digest:
-        return None
-    match = _RANGE.fullmatch(text)
-    first, last = match.groups() if match else ('', '')
-    if first:
-        start, end = int(first), int(last) + 1 if last else size
-    else:
-        start, end = max(size - int(last or 0), 0), size
-    if start >= min(end, size):
-        raise werkzeug.exceptions.RequestedRangeNotSatisfiable(size)
-    return start, min(end, size)
