@@ -32,13 +32,15 @@ from tmpl_glance_store.agent import watch as agent_watch
 from tmpl_glance_store.agent.http import application
 from tmpl_glance_store.agent.http import listener
 from tmpl_glance_store.catalog import snapshot as catalog_view
+from tmpl_glance_store.options import agent as agent_opts
+from tmpl_glance_store.options import nova as nova_opts
 from tmpl_glance_store.options import store as opts
 
 
 def build_agent(
     options: opts.Options,
-    agent_options: opts.AgentOptions,
-    nova_options: opts.NovaOptions | None = None,
+    agent_options: agent_opts.AgentOptions,
+    nova_options: nova_opts.NovaOptions | None = None,
 ) -> service.Service:
     """Return the agent that the options describe, not running yet.
 
@@ -56,8 +58,8 @@ class _Parts:
     def __init__(
         self,
         options: opts.Options,
-        agent_options: opts.AgentOptions,
-        nova_options: opts.NovaOptions | None,
+        agent_options: agent_opts.AgentOptions,
+        nova_options: nova_opts.NovaOptions | None,
     ) -> None:
         self._options = options
         self._agent = agent_options

@@ -18,6 +18,7 @@ from tmpl_glance_store import tls
 from tmpl_glance_store.catalog import catalog
 from tmpl_glance_store.catalog import contract as catalog_contract
 from tmpl_glance_store.localstore import store as local_store
+from tmpl_glance_store.options import placement as placement_opts
 from tmpl_glance_store.options import store as opts
 from tmpl_glance_store.placement import contract as placement
 from tmpl_glance_store.remote import templates as peer
@@ -85,7 +86,7 @@ def build_policy(
     ``auto`` is ``hash_range`` as soon as there is one active SSD location.
     """
     name = options.placement
-    if name == opts.AUTO:
+    if name == placement_opts.AUTO:
         name = (
             'hash_range'
             if placement.candidates(locations, objects.SSD)

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tmpl_glance_store.options import store as opts
+from tmpl_glance_store.options import listing
 
 ETC = pathlib.Path(__file__).resolve().parents[2] / 'etc'
 
@@ -88,8 +88,8 @@ def test_a_new_machine_gets_the_user_and_the_directories(
 @pytest.mark.parametrize(
     ('name', 'groups'),
     [
-        ('glance-api-tmpl', opts.list_store_opts()),
-        ('tmpl-agent', opts.list_opts()),
+        ('glance-api-tmpl', listing.list_store_opts()),
+        ('tmpl-agent', listing.list_opts()),
     ],
 )
 def test_the_samples_have_every_option_as_it_is(

@@ -7,6 +7,11 @@ import pytest
 from oslo_config import cfg
 
 from tmpl_glance_store import exceptions
+from tmpl_glance_store.options import agent
+from tmpl_glance_store.options import listing
+from tmpl_glance_store.options import locations as location_options
+from tmpl_glance_store.options import nova
+from tmpl_glance_store.options import nova_opts
 from tmpl_glance_store.options import store as opts
 
 
@@ -50,9 +55,9 @@ def read(tmp_path):
 def test_a_location_is_a_tier_a_path_and_perhaps_a_weight(
     text, tier, path, weight
 ):
-    assert opts.LocationSpec.parse(text) == opts.LocationSpec(
-        tier, path, weight
-    )
+    assert location_options.LocationSpec.parse(
+        text
+    ) == location_options.LocationSpec(tier, path, weight)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def test_a_location_of_another_form_is_refused(text):
     with pytest.raises(
         exceptions.BadConfiguration, match='tmpl_store_locations'
     ):
-        opts.LocationSpec.parse(text)
+        location_options.LocationSpec.parse(text)
 
 
 @pytest.mark.parametrize('weight', ['800G', '-5', '1.2.3', '', '1,5'])
@@ -86,7 +91,7 @@ def test_a_weight_that_is_no_number_is_not_taken_for_a_part_of_the_path(
     with pytest.raises(
         exceptions.BadConfiguration, match='tmpl_store_locations'
     ):
-        opts.LocationSpec.parse(f'ssd:/srv/ssd0:{weight}')
+        location_options.LocationSpec.parse(f'ssd:/srv/ssd0:{weight}')
 
 
 def test_locations_keep_their_order(read):
@@ -259,10 +264,10 @@ def test_an_unknown_group_is_refused(read, group):
 
 
 def test_every_option_is_for_the_sample_with_a_help():
-    groups = dict(opts.list_opts())
+    groups = dict(listing.list_opts())
     assert groups == {
-        'tmpl': opts.STORE_OPTS + opts.AGENT_OPTS,
-        'nova': opts.NOVA_OPTS,
+        'tmpl': opts.STORE_OPTS + agent.AGENT_OPTS,
+        'nova': nova_opts.NOVA_OPTS,
     }
     assert all(
         option.name.startswith('tmpl_store_') for option in groups['tmpl']
@@ -294,9 +299,9 @@ def read_nova(tmp_path):
             )
         )
         conf = cfg.ConfigOpts()
-        conf.register_opts(opts.NOVA_OPTS, 'nova')
+        conf.register_opts(nova_opts.NOVA_OPTS, 'nova')
         conf(['--config-file', str(path)], default_config_dirs=[])
-        return opts.read_nova(conf.nova)
+        return nova.read(conf.nova)
 
     return read_nova
 

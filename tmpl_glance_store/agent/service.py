@@ -15,7 +15,7 @@ from tmpl_glance_store.agent import systemd
 from tmpl_glance_store.agent import transfers as agent_transfers
 from tmpl_glance_store.agent import watch as agent_watch
 from tmpl_glance_store.agent.http import listener
-from tmpl_glance_store.options import store as opts
+from tmpl_glance_store.options import agent as opts
 
 LOG = logging.getLogger(__name__)
 

@@ -11,6 +11,9 @@ from oslo_log import log as logging
 from tmpl_glance_store import agent_factory
 from tmpl_glance_store import exceptions
 from tmpl_glance_store.agent import service
+from tmpl_glance_store.options import agent as agent_opts
+from tmpl_glance_store.options import nova
+from tmpl_glance_store.options import nova_opts
 from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
@@ -44,11 +47,13 @@ def main(argv: list[str] | None = None) -> int:
         prog='tmpl-agent',
     )
     logging.setup(conf, 'tmpl-agent')
-    conf.register_opts(opts.STORE_OPTS + opts.AGENT_OPTS, group=conf.group)
-    conf.register_opts(opts.NOVA_OPTS, group='nova')
+    conf.register_opts(
+        opts.STORE_OPTS + agent_opts.AGENT_OPTS, group=conf.group
+    )
+    conf.register_opts(nova_opts.NOVA_OPTS, group='nova')
     try:
         agent = agent_factory.build_agent(
-            *_options(conf), opts.read_nova(conf.nova)
+            *_options(conf), nova.read(conf.nova)
         )
     except exceptions.BadConfiguration as exc:
         LOG.error('tmpl-agent cannot start: %s', exc)
@@ -57,12 +62,14 @@ def main(argv: list[str] | None = None) -> int:
     return _serve(conf, agent)
 
 
-def _options(conf: cfg.ConfigOpts) -> tuple[opts.Options, opts.AgentOptions]:
+def _options(
+    conf: cfg.ConfigOpts,
+) -> tuple[opts.Options, agent_opts.AgentOptions]:
     group = conf[conf.group]
-    # A backend of Glance is its own cluster by default: see opts.py.
+    # A backend of Glance is its own cluster by default: see options/store.py.
     return (
         opts.read(group, default_cluster=conf.group),
-        opts.read_agent(group),
+        agent_opts.read(group),
     )
 
 

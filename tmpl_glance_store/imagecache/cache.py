@@ -47,7 +47,7 @@ from tmpl_glance_store.imagecache.states import REFUSED
 from tmpl_glance_store.imagecache.states import STALE
 from tmpl_glance_store.imagecache.states import BaseFile
 from tmpl_glance_store.imagecache.states import State
-from tmpl_glance_store.options import store as opts
+from tmpl_glance_store.options import nova as opts
 
 LOG = logging.getLogger(__name__)
 

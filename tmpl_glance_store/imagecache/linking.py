@@ -48,7 +48,7 @@ class Linker:
     """Makes base files in Nova's directory.
 
     :param directory: Nova's directory of base files
-    :param publish: one of ``opts.PUBLISH_MODES``, but ``off``
+    :param publish: one of ``nova_opts.PUBLISH_MODES``, but ``off``
     :param mode: of reflinks and copies
     :param links: whether a base file may be a link; else ``auto`` copies,
         which is a reflink where the file system can

@@ -7,7 +7,7 @@ import os
 import pwd
 import stat
 
-from tmpl_glance_store.options import store as opts
+from tmpl_glance_store.options import nova as opts
 
 _HYPERVISOR_USERS = 'libvirt-qemu', 'qemu'
 

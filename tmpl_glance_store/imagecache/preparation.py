@@ -19,7 +19,7 @@ from tmpl_glance_store import objects
 from tmpl_glance_store.disk_images import conversion
 from tmpl_glance_store.disk_images import inspection
 from tmpl_glance_store.imagecache import linking
-from tmpl_glance_store.options import store as opts
+from tmpl_glance_store.options import nova as opts
 
 LOG = logging.getLogger(__name__)
 

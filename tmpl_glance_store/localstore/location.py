@@ -15,6 +15,7 @@ from tmpl_glance_store import layout
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store.localstore import staging
+from tmpl_glance_store.options import locations as location_options
 from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
@@ -317,7 +318,7 @@ def read_copy(path: str) -> objects.Template:
 
 
 def attach(
-    spec: opts.LocationSpec,
+    spec: location_options.LocationSpec,
     options: opts.Options,
     known: Sequence[objects.Location],
 ) -> LocalLocation:
@@ -368,7 +369,7 @@ def _read_marker(where: layout.Paths) -> Marker | None:
 
 def _create(
     where: layout.Paths,
-    spec: opts.LocationSpec,
+    spec: location_options.LocationSpec,
     options: opts.Options,
     known: Sequence[objects.Location],
 ) -> Marker:
@@ -417,8 +418,8 @@ def _check_owner(
         )
 
 
-def _tier(spec: opts.LocationSpec) -> str:
-    if spec.tier != opts.AUTO:
+def _tier(spec: location_options.LocationSpec) -> str:
+    if spec.tier != location_options.AUTO:
         return spec.tier
     # What the kernel knows nothing of is not taken for an SSD.
     return objects.SSD if fsutil.rotates(spec.path) is False else objects.HDD

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What oslo-config-generator and the documentation list.
+
+The entry points ``oslo.config.opts`` of setup.cfg lead here.
+"""
+
+from oslo_config import cfg
+
+from tmpl_glance_store.options import agent
+from tmpl_glance_store.options import nova_opts
+from tmpl_glance_store.options import store
+
+
+def list_store_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return the options of a Glance backend."""
+    return [('tmpl', store.STORE_OPTS)]
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return all options, those of an agent."""
+    return [
+        ('tmpl', store.STORE_OPTS + agent.AGENT_OPTS),
+        ('nova', nova_opts.NOVA_OPTS),
+    ]

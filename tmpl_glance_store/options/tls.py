@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The certificates by which the nodes of a cluster know each other."""
+
+from oslo_config import cfg
+
+OPTS = [
+    cfg.StrOpt(
+        'tmpl_store_tls_ca',
+        help="""
+PEM file with the certificate of the cluster's own CA.
+
+Nodes prove themselves to each other by certificates of this CA; anyone who
+holds one may read templates. Set all three TLS options, or none: without
+them nothing listens or connects beyond this machine's loopback addresses.
+""",
+    ),
+    cfg.StrOpt(
+        'tmpl_store_tls_certificate',
+        help="""
+PEM file with this node's certificate, for servers and clients.
+
+Its subject alternative names must have ``tmpl_store_agent_host`` and the DNS
+name ``tmpl-agent``. It is read again when it changes.
+""",
+    ),
+    cfg.StrOpt(
+        'tmpl_store_tls_key',
+        help="""
+PEM file with the key of this node's certificate.
+
+Without a passphrase, and readable by nobody but the user of the process.
+""",
+    ),
+]
