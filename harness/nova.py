@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Self
 
-from tmpl_glance_store.imagecache import cache
+from tmpl_glance_store import imagecache
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -48,7 +48,7 @@ class Nova:
 
     def base_file(self, image_id: str) -> pathlib.Path:
         """Return where an image's base file is, or would be."""
-        return self.base / cache.base_name(image_id)
+        return self.base / imagecache.base_name(image_id)
 
     def begin_clones(self, image_id: str, *names: str, **options: Any) -> None:
         """Begin to boot instances; see ``nova_child.clone``."""

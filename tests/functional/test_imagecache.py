@@ -25,7 +25,7 @@ from harness.disks import run
 from harness.etcd import eventually
 from harness.nova import Nova
 from tests.functional import hostile
-from tmpl_glance_store.imagecache import cache
+from tmpl_glance_store import imagecache
 from tmpl_glance_store.imagecache import states
 
 pytestmark = pytest.mark.skipif(
@@ -348,7 +348,7 @@ def test_novas_own_configuration_is_read(
     site.agent.start()
     image_id = site.publish(hostile.harmless(tmp_path))
     assert site.state(image_id)['base_file'] == str(
-        tmp_path / 'instances' / 'base' / cache.base_name(image_id)
+        tmp_path / 'instances' / 'base' / imagecache.base_name(image_id)
     )
     assert not site.state(image_id)['converted']
 

@@ -20,7 +20,7 @@ from harness import host as hosts
 from harness.etcd import eventually
 from tests.functional import reach
 from tests.functional import sandbox
-from tmpl_glance_store.imagecache import cache
+from tmpl_glance_store import imagecache
 from tmpl_glance_store.imagecache import states
 
 pytestmark = pytest.mark.skipif(
@@ -119,7 +119,7 @@ class Cloud:
             lambda: self.state(image_id).get('state') == states.PUBLISHED,
             agents.LONG,
         ), (self.state(image_id), self.agent.log_tail())
-        return self.instances / '_base' / cache.base_name(image_id)
+        return self.instances / '_base' / imagecache.base_name(image_id)
 
 
 def may(
@@ -340,7 +340,7 @@ def test_an_agent_that_is_novas_user_needs_no_capability(
         lambda: simple.state(image_id).get('state') == states.PUBLISHED,
         agents.LONG,
     ), (simple.state(image_id), simple.agent.log_tail())
-    base = simple.instances / '_base' / cache.base_name(image_id)
+    base = simple.instances / '_base' / imagecache.base_name(image_id)
     assert may(QEMU, (QEMU, SHARED), 'r', base)
     lock = simple.instances / 'locks' / f'nova-{base.name}'
     assert may(NOVA, (NOVA,), 'a', lock)

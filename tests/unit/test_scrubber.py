@@ -4,6 +4,7 @@
 import dataclasses
 import shutil
 import threading
+import types
 
 import pytest
 
@@ -17,6 +18,7 @@ from tmpl_glance_store import repository
 from tmpl_glance_store.agent import scrubber
 from tmpl_glance_store.catalog import catalog as catalog_domain
 from tmpl_glance_store.catalog import snapshot as view
+from tmpl_glance_store.imagecache import proofs
 
 DATA = hosts.content(3_000_000)
 PERIOD = 1000.0
@@ -330,3 +332,28 @@ def test_a_rate_of_0_stops_scrubbing(
     bench.scrubber._stopped = Stopped()
     bench.scrubber.run()
     assert bool(bench.proved) == scrubs
+
+
+def test_a_file_that_cannot_be_noted_as_proved_does_not_end_the_scrubber(
+    tmp_path,
+):
+    def tell(good):
+        raise OSError('read-only')
+
+    (tmp_path / 'base').write_bytes(b'x')
+    proof = proofs.Proof(
+        str(tmp_path / 'base'), hosts.digest_of(b'x'), 1, tell
+    )
+    told = []
+    made = scrubber.Scrubber(
+        catalog=None,
+        store=types.SimpleNamespace(locations=[]),
+        copies=dict,
+        rate=1 << 40,
+        period=0.01,
+        on_proved=told.append,
+        on_bad=told.append,
+        files=lambda period: [proof],
+    )
+    assert made.scrub_next()
+    assert told == []

@@ -6,6 +6,9 @@ import time
 
 from oslo_utils.imageutils import format_inspector
 
+RAW = 'raw'
+#: What a hypervisor reads as it is, whatever is in it.
+AS_RAW = frozenset((RAW, 'gpt', 'iso'))
 #: Enough for the headers of every format that the inspectors know.
 HEAD = 2 << 20
 
@@ -33,7 +36,7 @@ def detect(head: bytes) -> str | None:
         name = str(wrapper.format)
     except Exception:  # hostile bytes: what else they raise means the same
         return None
-    return 'raw' if name == 'gpt' else name
+    return RAW if name == 'gpt' else name
 
 
 def inspect(path: str) -> str:

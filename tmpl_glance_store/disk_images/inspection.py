@@ -1,36 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Nova would ask of a download, asked before a template is published.
+"""Whether an image may be given to a hypervisor.
+
+What Nova asks of a download, and Cinder of an image. A format declared to
+Glance is not known here (stores are not told), so the one that was found at
+the upload stands for it.
 
 Source: ``do_image_deep_inspection`` and ``fetch_to_raw`` in
-nova/virt/images.py. A format declared to Glance is not known here (stores are
-not told), so the one that was found at the upload stands for it.
+nova/virt/images.py.
 """
 
 import dataclasses
 import os
+from typing import Any
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store.disk_images import formats
 from tmpl_glance_store.disk_images import qemu_img
 
-RAW = 'raw'
-
-# What a hypervisor reads as it is, whatever is in it.
-_AS_RAW = frozenset(('raw', 'gpt', 'iso'))
 _VMDK_TYPES = frozenset(('streamOptimized', 'monolithicSparse'))
-# What a template contains may take so many times its own bytes at most; what
+# The disk in an image may take so many times the image's bytes at most; what
 # operating systems consist of grows five times.
 _MAX_GROWTH = 100
 _HARMLESS = 256 << 20  # bytes
 
 
 class Refused(exceptions.TmplError):
-    """A template that must not be published; says why."""
+    """An image that must not be given to a hypervisor; says why."""
+
+
+class TooLarge(Refused):
+    """An image whose disk is larger than the caller allows."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Inspected:
-    """A template that may be published; ``virtual_size`` in bytes."""
+    """A harmless image; ``virtual_size`` of its disk in bytes."""
 
     format: str
     virtual_size: int
@@ -39,21 +43,22 @@ class Inspected:
 def inspect(
     path: str, declared: str | None, max_virtual_size: int
 ) -> Inspected:
-    """Return what the image file *path* is, if it may be published.
+    """Return what the image file *path* is, if it is harmless.
 
     :param declared: the format that it is taken for, None if unclear
-    :param max_virtual_size: bytes
-    :raises Refused: if it may not; also if qemu-img comes to its limits
+    :param max_virtual_size: bytes that its disk may have
+    :raises TooLarge: if its disk has more
+    :raises Refused: if it is not harmless, or qemu-img comes to its limits
     :raises Unavailable: if qemu-img is hindered
     :raises OSError: if it cannot be read
     """
     found = _find_format(path)
-    image_format = RAW if found in _AS_RAW else found
-    taken_for = RAW if declared in _AS_RAW else declared
+    image_format = formats.RAW if found in formats.AS_RAW else found
+    taken_for = formats.RAW if declared in formats.AS_RAW else declared
     if declared is not None and image_format != taken_for:
         raise Refused(f'it is {found}, and was {declared} when uploaded')
     if image_format == 'luks':
-        raise Refused('it is encrypted: Nova has the key')
+        raise Refused('it is encrypted, and the key is not here')
     fd = os.open(path, os.O_RDONLY)
     try:
         return Inspected(
@@ -69,7 +74,7 @@ def require_raw(path: str, fd: int) -> None:
     """Make sure that a conversion to raw is nothing else in turn.
 
     A disk may contain an image that names files of the host, and nobody asks
-    a base file again what it was converted from.
+    a raw file again what it was converted from.
 
     Source: ``fetch_to_raw`` in nova/virt/images.py ("Converted to raw, but
     format is now").
@@ -79,20 +84,20 @@ def require_raw(path: str, fd: int) -> None:
     :raises Unavailable: if qemu-img is hindered
     """
     found = _find_format(path)
-    if found not in _AS_RAW:
+    if found not in formats.AS_RAW:
         raise Refused(f'its disk is a {found} image in turn')
     try:
         said = qemu_img.info(fd).get('format')
     except qemu_img.Failed as exc:
         raise Refused(f'its disk: {exc}') from exc
-    if said != RAW:
+    if said != formats.RAW:
         raise Refused(f'its disk is a {said} image in turn')
 
 
 def allowance(length: int) -> int:
-    """Return the bytes that a template's disk may take.
+    """Return the bytes that the disk in an image may take.
 
-    :param length: of the template, in bytes
+    :param length: of the image, in bytes
     """
     return max(length * _MAX_GROWTH, _HARMLESS)
 
@@ -109,6 +114,20 @@ def _ask_qemu(fd: int, image_format: str, max_virtual_size: int) -> int:
     # Without a format, as Nova asks before each clone: what qemu-img takes
     # for another one would be opened as that.
     said = qemu_img.info(fd)
+    _check_description(said, image_format)
+    size = int(said['virtual-size'])
+    if size > max_virtual_size:
+        raise TooLarge(
+            f'it describes a disk of {size} bytes, more than the '
+            f'{max_virtual_size} allowed'
+        )
+    if image_format == 'qcow2':
+        _check_clusters(fd, int(said['cluster-size']))
+    return size
+
+
+def _check_description(said: dict[str, Any], image_format: str) -> None:
+    """Refuse what qemu-img takes for something else, or consists of more."""
     if said.get('format') != image_format:
         raise Refused(
             f'it is {image_format} to the format inspector, and '
@@ -124,15 +143,6 @@ def _ask_qemu(fd: int, image_format: str, max_virtual_size: int) -> int:
         and details.get('create-type') not in _VMDK_TYPES
     ):
         raise Refused(f'it is a VMDK of type {details.get("create-type")!r}')
-    size = int(said['virtual-size'])
-    if size > max_virtual_size:
-        raise Refused(
-            f'it describes a disk of {size} bytes, more than '
-            f'[nova] max_virtual_size'
-        )
-    if image_format == 'qcow2':
-        _check_clusters(fd, int(said['cluster-size']))
-    return size
 
 
 def _check_clusters(fd: int, cluster_size: int) -> None:

@@ -5,9 +5,9 @@
 """
 
 from tmpl_glance_store.imagecache.cache import ImageCache
-from tmpl_glance_store.imagecache.cache import base_name
+from tmpl_glance_store.imagecache.facts import base_name
 from tmpl_glance_store.imagecache.outcome import Outcome
-from tmpl_glance_store.imagecache.preparation import Held
+from tmpl_glance_store.imagecache.prepared import Held
 from tmpl_glance_store.imagecache.states import PROBLEMS
 from tmpl_glance_store.imagecache.states import STATES
 from tmpl_glance_store.imagecache.states import BaseFile

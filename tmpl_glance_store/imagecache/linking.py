@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
-from tmpl_glance_store.imagecache import ledger
+from tmpl_glance_store.imagecache import entries
 from tmpl_glance_store.imagecache import ownership
 
 LOG = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Linker:
             a symbolic link needs it
         :raises WriteDenied: if no way works; says why
         """
-        reasons = []
+        reasons: list[str] = []
         for way in self._modes:
             temp = self._temp()
             try:
@@ -156,7 +156,7 @@ class Linker:
             target = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 yield origin, target
-                ledger.set_mark(target)
+                entries.set_mark(target)
                 os.fchmod(target, self._mode)
                 # Anybody may own a base file; Nova's user is the natural one.
                 with contextlib.suppress(PermissionError):

@@ -10,14 +10,9 @@ in nova/utils.py, oslo_concurrency/lockutils.py.
 """
 
 import contextlib
-import logging
 import os
 import stat
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from oslo_concurrency import lockutils
 
@@ -25,138 +20,34 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
 from tmpl_glance_store.imagecache import ownership
 
-LOG = logging.getLogger(__name__)
-
 _PREFIX = 'nova-'
 _ATTEMPTS = 10
 _TEMP = '.tmpl-'
-_MAX_GUARDS = 256  # each takes a descriptor
 _MODE = 0o664  # both Nova's group and its user open it for writing
 
 
 class Locks:
     """The locks of the base files below *instances_path*.
 
-    One thread calls :meth:`held` and :meth:`guard`, any may call the rest. No
-    other code of this process may open a lock file: a POSIX lock goes as soon
-    as its process closes any descriptor of it.
-
-    :param lock_timeout: seconds for which :meth:`guard` holds a lock at most
+    No other code of this process may open a lock file: a POSIX lock goes as
+    soon as its process closes any descriptor of it.
     """
 
     def __init__(
-        self,
-        instances_path: str,
-        owner: ownership.Ownership,
-        lock_timeout: float,
-        clock: Callable[[], float] = time.monotonic,
+        self, instances_path: str, owner: ownership.Ownership
     ) -> None:
         self._path = os.path.join(instances_path, 'locks')
         self._owner = owner
-        self._timeout = lock_timeout
-        self._clock = clock
-        # Held for moments only: guards have to end in time.
-        self._changed = threading.Condition()
-        self._guards: dict[str, _Guard] = {}
-        self._watcher: threading.Thread | None = None
-
-    @property
-    def guarded(self) -> frozenset[str]:
-        """The base files whose boots wait now."""
-        with self._changed:
-            return frozenset(self._guards)
-
-    @contextlib.contextmanager
-    def held(self, name: str) -> Iterator[bool]:
-        """Hold the lock of the base file *name*, if it is free.
-
-        One that is guarded is taken over, and free at the end.
-
-        :returns: whether it is held; False if Nova has it
-        :raises WriteDenied: if the lock cannot be used; says what to do
-        """
-        lock = self._withdraw(name) or self._take(name)
-        try:
-            yield lock is not None
-        finally:
-            if lock is not None:
-                lock.release()
-
-    def guard(self, name: str) -> bool:
-        """Hold the lock of *name* until it is let go, or the time is over.
-
-        :returns: whether it is held; False if Nova has it, or if there are as
-            many already as the agent has descriptors for
-        :raises WriteDenied: if the lock cannot be used; says what to do
-        """
-        guarded = self.guarded
-        if name in guarded or len(guarded) >= _MAX_GUARDS:
-            return name in guarded
-        lock = self._take(name)
-        if lock is None:
-            return False
-        with self._changed:
-            self._guards[name] = _Guard(lock, self._clock() + self._timeout)
-            if self._watcher is None:
-                self._watcher = threading.Thread(
-                    target=self._watch, name='guards', daemon=True
-                )
-                self._watcher.start()
-            self._changed.notify()
-        return True
-
-    def let_go(self, name: str) -> None:
-        """Let the boots of *name* go on; nothing if they do not wait."""
-        lock = self._withdraw(name)
-        if lock is not None:
-            lock.release()
-
-    def close(self) -> None:
-        """Let everybody go on."""
-        for name in self.guarded:
-            self.let_go(name)
 
     def clean(self) -> None:
         """Remove what a crash has left behind."""
         fsutil.remove_leftovers(self._path, _TEMP)
 
-    def _withdraw(self, name: str) -> lockutils.InterProcessLock | None:
-        """Return the lock of a guard, which is over then."""
-        with self._changed:
-            guard = self._guards.pop(name, None)
-        return guard.lock if guard is not None else None
+    def take(self, name: str) -> lockutils.InterProcessLock | None:
+        """Return the lock of the base file *name*, None if Nova has it.
 
-    def _watch(self) -> None:
-        """End each guard when its time is over."""
-        while True:
-            with self._changed:
-                now = self._clock()
-                over = [
-                    name
-                    for name, guard in self._guards.items()
-                    if guard.until <= now
-                ]
-                if not over:
-                    self._changed.wait(
-                        min(
-                            (
-                                guard.until - now
-                                for guard in self._guards.values()
-                            ),
-                            default=None,
-                        )
-                    )
-                    continue
-            for name in over:
-                LOG.warning(
-                    'Boots from base file %s have waited for %g s '
-                    '([nova] lock_timeout): Nova downloads it itself',
-                    name,
-                    self._timeout,
-                )
-                self.let_go(name)
-
-    def _take(self, name: str) -> lockutils.InterProcessLock | None:
+        :raises WriteDenied: if the lock cannot be used; says what to do
+        """
         path = os.path.join(self._path, _PREFIX + name)
         for _ in range(_ATTEMPTS):
             lock = lockutils.external_lock(name, _PREFIX, self._path)
@@ -222,11 +113,6 @@ class Locks:
         finally:
             os.close(fd)
             os.unlink(temp)
-
-
-class _Guard(NamedTuple):
-    lock: lockutils.InterProcessLock
-    until: float  # by the clock
 
 
 def _is_still(lock: lockutils.InterProcessLock, path: str) -> bool:

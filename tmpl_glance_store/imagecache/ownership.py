@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose files Nova's are, and who reaches what."""
+"""Whose Nova's files are."""
 
 import contextlib
-import grp
 import os
 import pwd
 import stat
 
-from tmpl_glance_store.options import nova as opts
+from tmpl_glance_store.imagecache.people import Person
 
 _HYPERVISOR_USERS = 'libvirt-qemu', 'qemu'
 
@@ -15,20 +14,34 @@ _HYPERVISOR_USERS = 'libvirt-qemu', 'qemu'
 class Ownership:
     """Knows Nova's user and group, and the one that guests run as.
 
-    :param options: what the operator says of them; the rest is found out
+    Numbers all; what the operator does not say (None) is found out.
+
+    :param user: of nova-compute
+    :param group: the same
+    :param hypervisor: the user of guests
     """
 
-    def __init__(self, options: opts.NovaOptions) -> None:
-        self._options = options
+    def __init__(
+        self,
+        instances_path: str,
+        *,
+        user: int | None = None,
+        group: int | None = None,
+        hypervisor: int | None = None,
+    ) -> None:
+        self._instances_path = instances_path
+        self._user = user
+        self._group = group
+        self._hypervisor = hypervisor
 
     def nova(self) -> tuple[int, int]:
         """Return (user, group) of nova-compute.
 
         :raises OSError: if instances_path has to be asked, and is not there
         """
-        user, group = self._options.user, self._options.group
+        user, group = self._user, self._group
         if user is None or group is None:
-            found = os.stat(self._options.instances_path)
+            found = os.stat(self._instances_path)
             user = found.st_uid if user is None else user
             group = _group_of(user, found) if group is None else group
         return user, group
@@ -81,11 +94,11 @@ class Ownership:
                     f"not Nova's ([nova] user), {self.nova()[0]}"
                 )
 
-    def readers(self) -> list['Person']:
+    def readers(self) -> list[Person]:
         """Return who has to read base files: Nova, and the hypervisor."""
         user, group = self.nova()
         people = [Person.of(user, group)]
-        hypervisor = self._options.hypervisor_user
+        hypervisor = self._hypervisor
         names = _HYPERVISOR_USERS if hypervisor is None else ()
         for name in names:
             with contextlib.suppress(KeyError):
@@ -106,67 +119,3 @@ def _group_of(user: int, instances: os.stat_result) -> int:
         return pwd.getpwuid(user).pw_gid
     except KeyError:
         return instances.st_gid
-
-
-class Person:
-    """A user with all groups."""
-
-    def __init__(self, name: str, user: int, groups: frozenset[int]) -> None:
-        self.name = name
-        self._user = user
-        self._groups = groups
-
-    @classmethod
-    def of(cls, user: int, group: int | None = None) -> 'Person':
-        """Return who has the number *user*, known to this host or not."""
-        groups = set() if group is None else {group}
-        try:
-            known = pwd.getpwuid(user)
-        except KeyError:
-            return cls(str(user), user, frozenset(groups))
-        groups |= set(os.getgrouplist(known.pw_name, known.pw_gid))
-        return cls(known.pw_name, user, frozenset(groups))
-
-    def obstacle(self, path: str) -> str | None:
-        """Return what keeps this user from reading *path*, if something does.
-
-        Goes by the modes of the directories on the way, links followed, and
-        of the file. Where somebody has set an access list, nothing is known,
-        and nothing is said.
-        """
-        if self._user == 0:
-            return None
-        path = os.path.realpath(path)
-        directory = os.path.dirname(path)
-        while True:
-            if not self._may(directory, stat.S_IXOTH):
-                return (
-                    f'{self.name} cannot enter {directory}{_owner(directory)}'
-                )
-            if directory == '/':
-                break
-            directory = os.path.dirname(directory)
-        if not self._may(path, stat.S_IROTH):
-            return f'{self.name} cannot read {path}{_owner(path)}'
-        return None
-
-    def _may(self, path: str, right: int) -> bool:
-        found = os.stat(path)
-        if self._user == found.st_uid:
-            right <<= 6
-        elif found.st_gid in self._groups:
-            right <<= 3
-        if found.st_mode & right:
-            return True
-        try:
-            return bool(os.getxattr(path, 'system.posix_acl_access'))
-        except OSError:
-            return False
-
-
-def _owner(path: str) -> str:
-    found = os.stat(path)
-    group = str(found.st_gid)
-    with contextlib.suppress(KeyError):
-        group = grp.getgrgid(found.st_gid).gr_name
-    return f' ({stat.filemode(found.st_mode)}, group {group})'

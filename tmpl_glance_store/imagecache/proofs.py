@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of this room is to be proved again: base files, and conversions."""
+"""What is to be proved again beside the copies: base files, conversions."""
 
 import contextlib
 import dataclasses
@@ -9,7 +9,9 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from tmpl_glance_store.disk_images import conversion
+from tmpl_glance_store import layout
+from tmpl_glance_store.disk_images import derived
+from tmpl_glance_store.imagecache import entries
 from tmpl_glance_store.imagecache import ledger
 
 LOG = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ class Proof:
 def due(
     books: Mapping[str, ledger.Ledger],
     since: float,
-    judge: Callable[[ledger.Ledger, ledger.Entry, bool], None],
+    judge: Callable[[ledger.Ledger, entries.Entry, bool], None],
 ) -> Iterator[Proof]:
     """Yield the files that were proved before *since* only.
 
@@ -41,7 +43,7 @@ def due(
     """
     for root, book in books.items():
         for entry in list(book.entries.values()):
-            copy = _copy(root, entry.digest)
+            copy = layout.CopyPaths(layout.Paths(root).copy(entry.digest))
             if (
                 entry.verified_at < since
                 and not entry.damaged
@@ -53,17 +55,21 @@ def due(
                     entry.size,
                     functools.partial(judge, book, entry),
                 )
-            derived = conversion.find(copy)
-            if derived is not None and derived.verified_at < since:
-                yield Proof(
-                    conversion.path_in(copy),
-                    derived.digest,
-                    derived.size,
-                    functools.partial(_judge, copy, derived),
-                )
+            yield from _due_conversion(copy, since)
 
 
-def _is_to_be_proved(entry: ledger.Entry, copy: str) -> bool:
+def _due_conversion(copy: layout.CopyPaths, since: float) -> Iterator[Proof]:
+    made = derived.find(copy)
+    if made is not None and made.verified_at < since:
+        yield Proof(
+            copy.base,
+            made.digest,
+            made.size,
+            functools.partial(_judge, copy, made),
+        )
+
+
+def _is_to_be_proved(entry: entries.Entry, copy: layout.CopyPaths) -> bool:
     try:
         return entry.is_there() and not _is_of(copy, entry.path)
     except OSError as exc:
@@ -71,29 +77,24 @@ def _is_to_be_proved(entry: ledger.Entry, copy: str) -> bool:
         return False
 
 
-def _judge(directory: str, derived: conversion.Derived, good: bool) -> None:
+def _judge(copy: layout.CopyPaths, made: derived.Derived, good: bool) -> None:
     if good:
-        conversion.record(
-            directory, dataclasses.replace(derived, verified_at=time.time())
+        derived.record(
+            copy, dataclasses.replace(made, verified_at=time.time())
         )
     else:
         LOG.error(
-            'The conversion in %s is damaged: it is made anew when it '
-            'is needed',
-            directory,
+            'The conversion in %s is damaged: it is made anew when it is '
+            'needed',
+            copy.directory,
         )
-        conversion.discard(directory)
+        derived.discard(copy)
 
 
-def _copy(root: str, digest: str) -> str:
-    # As in localstore/paths.py, which is this room's neighbour.
-    return os.path.join(root, 'templates', digest[:2], digest)
-
-
-def _is_of(copy: str, path: str) -> bool:
-    """Tell whether a base file is what is in the directory *copy*."""
+def _is_of(copy: layout.CopyPaths, path: str) -> bool:
+    """Tell whether a base file is the image of a copy, or its raw form."""
     found = os.stat(path)
-    for each in os.path.join(copy, 'image'), conversion.path_in(copy):
+    for each in copy.image, copy.base:
         with contextlib.suppress(OSError):
             if os.path.samestat(found, os.stat(each)):
                 return True

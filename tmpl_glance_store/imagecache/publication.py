@@ -8,17 +8,21 @@ from collections.abc import Callable
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
+from tmpl_glance_store.imagecache import decision
+from tmpl_glance_store.imagecache import entries
+from tmpl_glance_store.imagecache import facts
+from tmpl_glance_store.imagecache import guards
 from tmpl_glance_store.imagecache import ledger
 from tmpl_glance_store.imagecache import linking
-from tmpl_glance_store.imagecache import locks
 from tmpl_glance_store.imagecache import ownership
-from tmpl_glance_store.imagecache import preparation
 from tmpl_glance_store.imagecache import states
+from tmpl_glance_store.imagecache.prepared import Held
+from tmpl_glance_store.imagecache.prepared import Prepared
+from tmpl_glance_store.imagecache.states import Verdict
 
 LOG = logging.getLogger(__name__)
 
-#: Why an image is foreign.
-FOREIGN = 'Nova has made this base file itself'
+_BUSY = Verdict(states.WAITING, 'Nova holds the lock of its base file')
 
 
 class Publication:
@@ -30,23 +34,23 @@ class Publication:
     def __init__(
         self,
         linker: linking.Linker,
-        locks: locks.Locks,
+        guards: guards.Guards,
         owner: ownership.Ownership,
         clock: Callable[[], float],
     ) -> None:
         self._linker = linker
-        self._locks = locks
+        self._guards = guards
         self._owner = owner
         self._clock = clock
 
     def publish(
         self,
-        held: preparation.Held,
+        held: Held,
         image_id: str,
         path: str,
-        prepared: preparation.Prepared,
+        prepared: Prepared,
         book: ledger.Ledger,
-    ) -> tuple[str, str]:
+    ) -> Verdict:
         """Publish a template as the base file *path*, if Nova lets us.
 
         Nothing of Nova's is replaced; a symbolic link of ours is, which leads
@@ -54,18 +58,17 @@ class Publication:
 
         :param prepared: what to publish
         :param book: where the base file is noted
-        :returns: the state of the image, and why
+        :returns: what became of the image
         :raises WriteDenied, NoSpace: if it cannot be, or boots from it would
             be errors
         :raises OSError: as the kernel says
         """
-        with self._locks.held(os.path.basename(path)) as ours:
+        with self._guards.held(os.path.basename(path)) as ours:
             if not ours:
-                return states.WAITING, 'Nova holds the lock of its base file'
-            if os.path.exists(path) and (
-                ledger.held_content(path) != prepared.content
-            ):
-                return states.FOREIGN, FOREIGN
+                return _BUSY
+            step = decision.enter(facts.look(path), prepared.content)
+            if isinstance(step, decision.Leave):
+                return step.verdict
             way, temp = self._linker.make(
                 prepared.temporary or prepared.path,
                 lambda: book.hold(prepared.path, prepared.content),
@@ -77,31 +80,31 @@ class Publication:
                 book.write(
                     self._describe(held, image_id, path, prepared, way, temp)
                 )
-                if os.path.islink(path):
+                if isinstance(step, decision.Redirect):
                     self._linker.replace_link(temp, path)
                 elif not self._linker.place(temp, path):
-                    return states.FOREIGN, FOREIGN
+                    return decision.FOREIGN
             finally:
                 linking.remove(temp)
             # The time of a link is its copy's, and may be long ago.
             os.utime(path)
         LOG.info('Image %s is published as %s (%s)', image_id, path, way)
-        return states.PUBLISHED, ''
+        return Verdict(states.PUBLISHED)
 
     def _describe(
         self,
-        held: preparation.Held,
+        held: Held,
         image_id: str,
         path: str,
-        prepared: preparation.Prepared,
+        prepared: Prepared,
         way: str,
         temp: str,
-    ) -> ledger.Entry:
+    ) -> entries.Entry:
         """Return the entry of what is *temp* now, and will be *path*."""
         directory, name = os.path.split(path)
         found = os.lstat(temp)
         is_link = stat.S_ISLNK(found.st_mode)
-        return ledger.Entry(
+        return entries.Entry(
             name=name,
             image_id=image_id,
             digest=held.digest,
@@ -113,7 +116,7 @@ class Publication:
             verified_at=self._clock(),
             directory=directory,
             mount=fsutil.mount_point(directory),
-            mark='' if is_link else ledger.read_mark(temp),
+            mark='' if is_link else entries.read_mark(temp),
             target=os.readlink(temp) if is_link else '',
             converted=prepared.converted,
         )

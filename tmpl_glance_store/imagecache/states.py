@@ -2,6 +2,7 @@
 """What may become of an image in Nova's image cache."""
 
 import dataclasses
+from typing import Self
 
 #: What becomes of an image on this node. ``foreign``: Nova has made the base
 #: file itself. ``waiting``: Nova holds its lock. ``failed`` is tried again,
@@ -37,6 +38,14 @@ PROBLEMS = FAILED, REFUSED, DAMAGED, STALE
 
 
 @dataclasses.dataclass(frozen=True)
+class Verdict:
+    """One of :data:`STATES`, and why."""
+
+    state: str
+    reason: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class State:
     """What became of an image, and why."""
 
@@ -44,6 +53,16 @@ class State:
     digest: str
     state: str
     reason: str = ''
+
+    @classmethod
+    def of(cls, image_id: str, digest: str, verdict: Verdict) -> Self:
+        """Return what a verdict means for an image."""
+        return cls(image_id, digest, verdict.state, verdict.reason)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What became of it, whichever image it is."""
+        return Verdict(self.state, self.reason)
 
 
 @dataclasses.dataclass(frozen=True)
