@@ -17,7 +17,10 @@ from tmpl_glance_store import repository
 from tmpl_glance_store import swarm as swarm_package
 from tmpl_glance_store import tls
 from tmpl_glance_store import version
+from tmpl_glance_store.agent import absences
+from tmpl_glance_store.agent import act
 from tmpl_glance_store.agent import base_files
+from tmpl_glance_store.agent import fetching as agent_fetching
 from tmpl_glance_store.agent import lease as agent_lease
 from tmpl_glance_store.agent import loop as agent_loop
 from tmpl_glance_store.agent import metrics as agent_metrics
@@ -25,6 +28,7 @@ from tmpl_glance_store.agent import passes
 from tmpl_glance_store.agent import reconciler as agent_reconciler
 from tmpl_glance_store.agent import report as agent_report
 from tmpl_glance_store.agent import scrubber as agent_scrubber
+from tmpl_glance_store.agent import seeding as agent_seeding
 from tmpl_glance_store.agent import service
 from tmpl_glance_store.agent import systemd
 from tmpl_glance_store.agent import transfers as agent_transfers
@@ -146,33 +150,62 @@ class _Parts:
 
     @functools.cached_property
     def _reconciler(self) -> agent_reconciler.Reconciler:
-        cache = self._image_cache
         return agent_reconciler.Reconciler(
             node=self._options.node,
-            rebuild_delay=self._agent.rebuild_delay,
-            limit=self._agent.transfers,
-            repository=self._repository,
             view=self._view,
-            swarm=self._swarm,
-            transfers=self._transfers,
-            base_files=(
-                base_files.BaseFiles(cache, self._repository.catalog)
-                if cache is not None
-                else None
-            ),
+            store=self._repository.store,
+            open_locations=self._repository.open,
+            policy=self._repository.policy_of,
             everywhere=functools.partial(
                 factory.build_policy,
                 dataclasses.replace(self._options, placement='all_nodes'),
+            ),
+            absences=absences.Absences(
+                node=self._options.node, delay=self._agent.rebuild_delay
+            ),
+            transfers=self._transfers,
+            fetching=self._fetching,
+            actor=act.Actor(
+                catalog=self._repository.catalog,
+                store=self._repository.store,
+                keeper=self._repository.recovery,
+                fetching=self._fetching,
+                seeding=self._seeding,
+            ),
+            base_files=(
+                base_files.BaseFiles(
+                    self._image_cache, self._repository.catalog
+                )
+                if self._image_cache is not None
+                else base_files.Step()
             ),
         )
 
     @functools.cached_property
     def _transfers(self) -> agent_transfers.Transfers:
         return agent_transfers.Transfers(
-            catalog=self._repository.catalog,
+            keeper=self._repository.recovery,
             swarm=self._swarm,
-            peers=self._repository.peers,
+            remote=self._repository.peers,
+            limit=self._agent.transfers,
             ended=self._wake.set,
+        )
+
+    @functools.cached_property
+    def _fetching(self) -> agent_fetching.Fetching:
+        return agent_fetching.Fetching(
+            node=self._options.node,
+            store=self._repository.store,
+            transfers=self._transfers,
+        )
+
+    @functools.cached_property
+    def _seeding(self) -> agent_seeding.Seeding:
+        return agent_seeding.Seeding(
+            node=self._options.node,
+            store=self._repository.store,
+            swarm=self._swarm,
+            transfers=self._transfers,
         )
 
     @functools.cached_property
@@ -228,8 +261,10 @@ class _Parts:
             node=self._options.node,
             release=version.RELEASE,
             problem=lambda: self._loop.problem,
-            transfers=self._transfers.status,
-            copies=self._reconciler.status,
+            store=self._repository.store,
+            transfers=self._transfers,
+            fetching=self._fetching,
+            seeding=self._seeding,
             images=cache.base_files if cache is not None else lambda: (),
         )
 

@@ -14,6 +14,7 @@ from tmpl_glance_store import fsutil
 from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog as catalog_domain
 from tmpl_glance_store.localstore import location as local
+from tmpl_glance_store.localstore import staging
 
 LOG = logging.getLogger(__name__)
 
@@ -122,6 +123,45 @@ class Recovery:
             return
         self._withdraw(template.digest, location)
         self._catalog.forget_template(template.digest)
+
+    def arrived(
+        self,
+        staged: staging.Staged,
+        template: objects.Template,
+        location: local.LocalLocation,
+    ) -> bool:
+        """Place and record a copy just proved, if it is still wanted.
+
+        Meanwhile the last image may have gone, and with it the template's
+        record, since nobody else had a copy: it must not be made anew.
+
+        :returns: whether the copy stays
+        """
+        self._catalog.intend(template.digest, location.record.id)
+        if not staged.place(template.digest):
+            return False
+        record = self._catalog.template(template.digest)
+        # One that is only pinned has no images, and is wanted all the same.
+        self.decide(
+            template,
+            location,
+            promised=(record is not None and record.deleted_at is None),
+            proved=True,
+        )
+        return location.holds(template.digest)
+
+    def move(
+        self,
+        template: objects.Template,
+        source: local.LocalLocation,
+        target: local.LocalLocation,
+    ) -> None:
+        """Copy a template from one disk of this node to another."""
+        with target.stage() as staged:
+            staged.copy_from(
+                source.paths.copy(template.digest), template.digest
+            )
+            self.arrived(staged, template, target)
 
     def collect(self, digest: str, location: local.LocalLocation) -> None:
         """Remove a copy that nobody refers to, if that is still so."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The step of a pass on a compute node: base files for Nova.
 
-A pass begins with :meth:`BaseFiles.look`, whose answer the plan needs, and
-ends with :meth:`BaseFiles.run`.
+A pass begins with :meth:`BaseFiles.take_downloads`; the plan needs the demand
+that comes of it. It ends with :meth:`BaseFiles.run`.
 """
 
 import dataclasses
@@ -26,7 +26,41 @@ class Demand:
     spare: frozenset[str] = frozenset()
 
 
-class BaseFiles:
+class Step:
+    """The step of a node without Nova: there is nothing to do."""
+
+    @property
+    def demand(self) -> Demand:
+        """What Nova makes of the templates, as of the last news."""
+        return Demand()
+
+    def take_downloads(self, now: Snapshot, here: Set[str]) -> None:
+        """Take what Nova has begun since the last pass; once a pass.
+
+        :param here: the templates with a copy on this node
+        """
+
+    def run(
+        self,
+        now: Snapshot,
+        well: Collection[local.LocalLocation],
+        arriving: Set[str],
+        failed: Set[str],
+    ) -> None:
+        """Make base files of the copies on this node, and let others know.
+
+        :param well: the locations whose disks are there
+        :param arriving: the templates on their way, or about to be
+        :param failed: those of them whose last transfer has failed
+        :raises Unavailable: if the catalog cannot be reached
+        """
+
+    def next_change(self) -> float | None:
+        """Return the seconds until time alone changes something, or None."""
+        return None
+
+
+class BaseFiles(Step):
     """Keeps Nova's image cache in line with the copies on this node."""
 
     def __init__(
@@ -37,11 +71,11 @@ class BaseFiles:
         self._wished: frozenset[str] = frozenset()
 
     @property
-    def outcome(self) -> imagecache.Outcome:
-        """What the last :meth:`run` that succeeded has come to."""
-        return self._cache.outcome
+    def demand(self) -> Demand:
+        """What Nova makes of the templates, as of the last news."""
+        return Demand(self._wished, self._cache.outcome.spare)
 
-    def look(self, now: Snapshot, here: Set[str]) -> Demand:
+    def take_downloads(self, now: Snapshot, here: Set[str]) -> None:
         """Take what Nova has begun since the last pass; once a pass.
 
         :param here: the templates with a copy on this node
@@ -49,7 +83,10 @@ class BaseFiles:
         images = _images(now)
         begun = {images[each] for each in self._cache.take_downloads(images)}
         self._wished = ((self._wished | begun) - here) & now.templates.keys()
-        return Demand(self._wished, self.outcome.spare)
+
+    def next_change(self) -> float | None:
+        """Return the seconds until time alone changes something, or None."""
+        return self._cache.outcome.next_change
 
     def run(
         self,
@@ -57,7 +94,7 @@ class BaseFiles:
         well: Collection[local.LocalLocation],
         arriving: Set[str],
         failed: Set[str],
-    ) -> imagecache.Outcome:
+    ) -> None:
         """Make base files of the copies on this node, and let others know.
 
         :param well: the locations whose disks are there
@@ -84,7 +121,6 @@ class BaseFiles:
         )
         for digest, (location, _) in held.items():
             self._record(digest, location.record.id, now, outcome)
-        return outcome
 
     def _record(
         self,

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the parts of an agent say, put together for ``/v1/status``."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from tmpl_glance_store import imagecache
-from tmpl_glance_store.agent import status
+from tmpl_glance_store.agent import fetching as agent_fetching
+from tmpl_glance_store.agent import observe
+from tmpl_glance_store.agent import seeding as agent_seeding
+from tmpl_glance_store.agent import status as agent_status
+from tmpl_glance_store.agent import transfers as agent_transfers
+from tmpl_glance_store.localstore import store as local_store
 
 
 class Report:
@@ -20,24 +25,45 @@ class Report:
         node: str,
         release: str,
         problem: Callable[[], str | None],
-        transfers: Callable[[], Iterable[status.Transfer]],
-        copies: Callable[[], Iterable[status.Copy]],
+        store: local_store.LocalStore,
+        transfers: agent_transfers.Transfers,
+        fetching: agent_fetching.Fetching,
+        seeding: agent_seeding.Seeding,
         images: Callable[[], Iterable[imagecache.BaseFile]] = lambda: (),
     ) -> None:
         self._node = node
         self._release = release
         self._problem = problem
+        self._store = store
         self._transfers = transfers
-        self._copies = copies
+        self._fetching = fetching
+        self._seeding = seeding
         self._images = images
 
-    def status(self) -> status.Status:
+    def status(self) -> agent_status.Status:
         """Return the status now."""
-        return status.Status(
+        return agent_status.Status(
             node=self._node,
             release=self._release,
             problem=self._problem(),
-            transfers=tuple(self._transfers()),
-            copies=tuple(self._copies()),
+            transfers=tuple(self._transfers.status()),
+            copies=(*self._waiting(), *self._held()),
             images=tuple(self._images()),
         )
+
+    def _waiting(self) -> Iterator[agent_status.Copy]:
+        for each in self._fetching.waiting:
+            yield agent_status.Copy(
+                each.digest, each.location_id, agent_status.WAITING
+            )
+
+    def _held(self) -> Iterator[agent_status.Copy]:
+        for location in observe.well(self._store):
+            for digest in sorted(location.held()):
+                yield agent_status.Copy(
+                    digest,
+                    location.record.id,
+                    agent_status.SEEDING
+                    if digest in self._seeding
+                    else agent_status.COMPLETE,
+                )

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an agent says of its node: the body of ``/v1/status``, typed.
 
-The agent writes it, the command line and the metrics read it; a reader
-ignores fields that it does not know, and lists that an older agent lacks are
-empty.
+The agent writes it, the command line reads it; a reader ignores fields that it
+does not know.
 """
 
 import dataclasses
@@ -91,7 +90,7 @@ class Status:
 
 
 def _rows(kind: type[_Row], raw: Any, name: str) -> tuple[_Row, ...]:
-    rows = raw.get(name, []) if isinstance(raw, dict) else None
+    rows = raw.get(name) if isinstance(raw, dict) else None
     if not isinstance(rows, list):
         raise ValueError(f'a status without {name}')
     return tuple(_record(kind, each) for each in rows)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
+from tmpl_glance_store.agent import status
 from tmpl_glance_store.cli import base
 from tmpl_glance_store.remote import templates as peer
 
@@ -65,19 +66,19 @@ def _rows(
     peers: peer.RemoteTemplates, node: str, url: str
 ) -> Iterator[tuple[Any, ...]]:
     try:
-        images = peers.status(url)['images']
-    except (exceptions.Unavailable, KeyError) as exc:
+        images = status.Status.from_raw(peers.status(url)).images
+    except (exceptions.Unavailable, ValueError) as exc:
         yield node, None, None, 'unknown', None, None, None, [], str(exc)
         return
     for each in images:
         yield (
             node,
-            each['image'],
-            each['digest'],
-            each['state'],
-            each['mode'],
-            each['converted'],
-            each['boots_wait'],
-            each['instances'],
-            each['reason'],
+            each.image,
+            each.digest,
+            each.state,
+            each.mode,
+            each.converted,
+            each.boots_wait,
+            list(each.instances),
+            each.reason,
         )

@@ -4,9 +4,6 @@
 import dataclasses
 import functools
 import pathlib
-import shutil
-import threading
-from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -15,160 +12,14 @@ from harness.host import CLUSTER
 from harness.host import Host
 from harness.host import add
 from harness.host import remove
+from tests.unit.agent.bench import DATA
+from tests.unit.agent.bench import DELAY
+from tests.unit.agent.bench import LONG
+from tests.unit.agent.bench import Bench
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects
-from tmpl_glance_store.agent import plan
-from tmpl_glance_store.agent import reconciler
-from tmpl_glance_store.agent import transfers
+from tmpl_glance_store.agent import observe
 from tmpl_glance_store.catalog import contract
-from tmpl_glance_store.catalog import snapshot as view
-from tmpl_glance_store.swarm import progress
-
-DATA = hosts.content(300_000)
-DELAY = 100.0
-LONG = 30
-
-
-class FakeSwarm:
-    """Delivers what the source has, as soon as it is allowed to."""
-
-    def __init__(self, source: Host) -> None:
-        self.source = source
-        self.delivers = True
-        self.fetched: list[str] = []
-        self.seeded: set[str] = set()
-        self.peers: dict[str, set[object]] = {}
-        self.began = threading.Event()
-        self.before_end: Callable[[], object] = lambda: None
-
-    def fetch(
-        self, template: objects.Template, pieces: bytes, directory: str
-    ) -> None:
-        """Deliver the bytes at once."""
-        self.fetched.append(template.digest)
-        (copy,) = self.source.copies(template.digest)
-        shutil.copy(copy / 'image', pathlib.Path(directory) / 'image')
-        self.began.set()
-
-    def progress(self, digest: str) -> progress.Progress:
-        """Tell that all is there, or nothing."""
-        if not self.delivers:
-            return progress.Progress(progress.FETCHING, 0, 1)
-        self.before_end()
-        return progress.Progress(progress.COMPLETE, 1, 1)
-
-    def seed(
-        self, template: objects.Template, pieces: bytes, directory: str
-    ) -> None:
-        """Take note of it."""
-        assert (pathlib.Path(directory) / 'image').exists()
-        self.seeded.add(template.digest)
-
-    def connect(self, digest: str, peers: Iterable[object]) -> None:
-        """Take note of it."""
-        self.peers.setdefault(digest, set()).update(peers)
-
-    def stop(self, digest: str) -> None:
-        """Take note of it."""
-        self.seeded.discard(digest)
-
-
-class FakePeers:
-    """Gives the piece layers that the source has."""
-
-    def __init__(self, source: Host) -> None:
-        self._source = source
-
-    def pieces(self, template: objects.Template, urls: list[str]) -> bytes:
-        """Return the piece layer."""
-        assert urls
-        (copy,) = self._source.copies(template.digest)
-        return (copy / 'pieces').read_bytes()
-
-
-class Clock:
-    """The time, which passes when we say so."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclasses.dataclass
-class Bench:
-    """Node ``n1``, which is a source, and node ``n2``, which is tested."""
-
-    source: Host
-    host: Host
-
-    def __post_init__(self) -> None:
-        self.there = self.source.repository()
-        self.here = self.host.repository()
-        self.swarm = FakeSwarm(self.source)
-        self.clock = Clock()
-        self.transfers = transfers.Transfers(
-            catalog=self.here.catalog,
-            swarm=self.swarm,
-            peers=FakePeers(self.source),
-            ended=lambda: None,
-        )
-        self.reconciler = reconciler.Reconciler(
-            node='n2',
-            rebuild_delay=DELAY,
-            limit=2,
-            repository=self.here,
-            view=view.View(self.here.catalog),
-            swarm=self.swarm,
-            transfers=self.transfers,
-            everywhere=functools.partial(
-                factory.build_policy,
-                dataclasses.replace(self.host.options, placement='all_nodes'),
-            ),
-            clock=self.clock,
-        )
-        self.announce('n1')
-
-    def announce(self, name: str, *fetching: str) -> int:
-        """Let a node live; return its lease."""
-        lease = self.here.catalog.grant(600)
-        self.here.catalog.announce(
-            objects.Node(
-                name, f'http://{name}', f'127.0.0.1:{len(name)}', '1', fetching
-            ),
-            lease,
-        )
-        return lease
-
-    def run(self) -> plan.Plan:
-        """Make a pass, and wait for the fetches that it begins."""
-        todo = self.reconciler.run(refresh=True)
-        if self.swarm.delivers:
-            for running in list(self.transfers._running.values()):
-                running.join(LONG)
-        return todo
-
-    def holders(self, digest: str) -> set[str]:
-        """Return the nodes that have a copy."""
-        return self.here.catalog.nodes_with(digest)
-
-
-@pytest.fixture
-def bench(tmp_path: pathlib.Path) -> Bench:
-    """Two nodes of one cluster, with one SSD each, and a staging disk."""
-    catalog_url = f'sqlite:///{tmp_path}/c.sqlite'
-    nodes = []
-    for name in 'n1', 'n2':
-        node = Host(
-            tmp_path / name,
-            'ssd:ssd:10',
-            'staging:up:10',
-            tmpl_store_node=name,
-            tmpl_store_catalog=catalog_url,
-        )
-        node.catalog_url = catalog_url
-        nodes.append(node)
-    return Bench(*nodes)
 
 
 def test_a_wanted_copy_is_fetched_recorded_and_left_alone(
@@ -219,7 +70,7 @@ def test_a_fetch_waits_for_a_live_holder(bench: Bench) -> None:
     image = add(bench.there, DATA)
     bench.run()
     assert bench.holders(image.digest) == {'n1'}
-    assert [each.state for each in bench.reconciler.status()] == ['waiting']
+    assert bench.states() == ['waiting']
     bench.announce('n1')
     bench.run()
     assert bench.holders(image.digest) == {'n1', 'n2'}
@@ -232,7 +83,7 @@ def test_fetches_at_a_time_are_limited(bench: Bench) -> None:
     for _ in range(3):
         bench.run()
         assert len(bench.transfers) == 2
-    assert len(bench.reconciler.status()) == 3
+    assert len(bench.states()) == 3
     bench.transfers.close()
 
 
@@ -299,7 +150,9 @@ def test_what_others_fetch_is_seeded_and_nothing_else(bench: Bench) -> None:
     bench.run()
     assert bench.swarm.seeded == {image.digest}
     assert ('127.0.0.1', 2) in bench.swarm.peers[image.digest]
-    assert {each.digest: each.state for each in bench.reconciler.status()} == {
+    assert {
+        each.digest: each.state for each in bench.report.status().copies
+    } == {
         image.digest: 'seeding',
         other.digest: 'complete',
     }
@@ -373,9 +226,7 @@ def test_a_fetch_that_has_begun_keeps_its_room(
     )
     # Of what is there already, half has arrived.
     monkeypatch.setattr(disk, 'has_room', lambda size: size <= 0.6 * len(DATA))
-    monkeypatch.setattr(
-        reconciler, '_bytes_on_disk', lambda path: len(DATA) // 2
-    )
+    monkeypatch.setattr(observe, 'bytes_on_disk', lambda path: len(DATA) // 2)
     bench.swarm.delivers = False
     first = add(bench.there, contents[0])
     disk.paths.fetch(first.digest)
@@ -407,17 +258,16 @@ def test_time_alone_makes_a_node_gone(bench: Bench) -> None:
     assert later == DELAY
     bench.clock.now += DELAY - 1
     bench.reconciler.run(refresh=False)
-    assert bench.reconciler._away_since == {'n3': 1000.0}
+    assert bench.absences.gone() == set()
     bench.clock.now += 1
-    gone = bench.reconciler._gone(bench.reconciler._snapshot)
-    assert gone == {'n3'}
+    assert bench.absences.gone() == {'n3'}
     bench.announce('n3')
     bench.run()
-    assert bench.reconciler._away_since == {}
+    assert bench.absences.gone() == set()
     assert bench.reconciler.next_change() is None
 
 
 def test_a_copy_that_is_here_is_shown_as_complete(bench: Bench) -> None:
     add(bench.there, DATA)
     bench.run()
-    assert [each.state for each in bench.reconciler.status()] == ['complete']
+    assert bench.states() == ['complete']
