@@ -114,7 +114,9 @@ def work(
                 if _size(errors) + _size(output) > TALK:
                     raise Failed(f'{name}: it complains too much')
         except BaseException:
-            process.kill()
+            # With all that it has started, which would write on.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             raise
         if process.returncode:
             raise _failure(name, process.returncode, errors)

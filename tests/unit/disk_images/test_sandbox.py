@@ -2,6 +2,7 @@
 """What becomes of a program that hostile files take over."""
 
 import os
+import pathlib
 import shutil
 import subprocess
 
@@ -94,6 +95,28 @@ def test_a_conversion_fails_with_the_program(
                 progress=lambda percentage: None,
                 check=lambda: None,
             )
+
+
+def test_what_the_program_has_started_ends_with_it(
+    tmp_path, qemu_img, monkeypatch
+):
+    monkeypatch.setattr(sandbox, '_POLL', 0.01)
+    pid = tmp_path / 'pid'
+    pid.touch()
+    pid.chmod(0o666)
+    qemu_img(f'yes complaint >&2 & echo $! >{pid}; wait')
+    with (tmp_path / 'raw').open('wb') as file:
+        fd = file.fileno()
+        with pytest.raises(sandbox.Failed, match='complains too much'):
+            door.convert_to_raw(
+                fd,
+                'qcow2',
+                fd,
+                progress=lambda percentage: None,
+                check=lambda: None,
+            )
+    status = pathlib.Path(f'/proc/{pid.read_text().strip()}/stat')
+    assert not status.exists() or ' Z ' in status.read_text()
 
 
 def test_the_progress_is_the_last_that_was_said():
