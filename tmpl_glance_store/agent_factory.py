@@ -186,7 +186,7 @@ class _Parts:
         return agent_transfers.Transfers(
             keeper=self._repository.recovery,
             swarm=self._swarm,
-            remote=self._repository.peers,
+            remote=self._repository.remote,
             limit=self._agent.transfers,
             ended=self._wake.set,
         )

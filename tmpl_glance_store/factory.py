@@ -21,7 +21,7 @@ from tmpl_glance_store.localstore import store as local_store
 from tmpl_glance_store.options import placement as placement_opts
 from tmpl_glance_store.options import store as opts
 from tmpl_glance_store.placement import contract as placement
-from tmpl_glance_store.remote import templates as peer
+from tmpl_glance_store.remote import templates as remote_templates
 
 
 def build_repository(
@@ -38,7 +38,7 @@ def build_repository(
         catalog=build_catalog(options),
         store=local_store.LocalStore(options),
         make_policy=functools.partial(build_policy, options),
-        peers=build_peers(options),
+        remote=build_remote(options),
         on_step=on_step,
     )
 
@@ -50,10 +50,10 @@ def build_catalog(options: opts.Options) -> catalog.Catalog:
     )
 
 
-def build_peers(options: opts.Options) -> peer.RemoteTemplates:
+def build_remote(options: opts.Options) -> remote_templates.RemoteTemplates:
     """Return the way to the templates that other nodes hold."""
     files = tls_files(options)
-    return peer.RemoteTemplates(
+    return remote_templates.RemoteTemplates(
         context=tls.client(files) if files else None,
         timeout=options.read_timeout,
     )

@@ -26,7 +26,8 @@ from tmpl_glance_store.localstore import staging
 from tmpl_glance_store.localstore import store as local_store
 from tmpl_glance_store.options import store as opts
 from tmpl_glance_store.placement import contract as placement
-from tmpl_glance_store.remote import templates as peer
+from tmpl_glance_store.remote import file as remote_file
+from tmpl_glance_store.remote import templates as remote_templates
 
 LOG = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Added:
 class Repository:
     """The templates of a cluster, seen from this host.
 
-    :param peers: reads what only other nodes hold
+    :param remote: reads what only other nodes hold
     :param make_policy: builds the placement policy from the cluster's
         locations
     :param on_step: called with the name of each step when it is done
@@ -69,7 +70,7 @@ class Repository:
         options: opts.Options,
         catalog: catalog_domain.Catalog,
         store: local_store.LocalStore,
-        peers: peer.RemoteTemplates,
+        remote: remote_templates.RemoteTemplates,
         make_policy: Callable[[list[objects.Location]], placement.Policy],
         on_step: Callable[[str], None] = lambda step: None,
     ) -> None:
@@ -78,7 +79,7 @@ class Repository:
         self._make_policy = make_policy
         self._step = on_step
         self.store = store
-        self.peers = peers
+        self.remote = remote
         self.recovery = recovery.Recovery(catalog, on_step)
         self._opened: set[str] = set()
         self._known: dict[str, objects.Image] = {}
@@ -376,7 +377,7 @@ class Repository:
         offset: int,
         length: int | None,
         chunk_size: int,
-    ) -> reader.ChunkedFile | peer.RemoteFile:
+    ) -> reader.ChunkedFile | remote_file.RemoteFile:
         """Return the bytes of an image from *offset* on, closable.
 
         Its ``size`` is that of the whole image. A copy on this host is read
@@ -412,7 +413,7 @@ class Repository:
         offset: int,
         length: int | None,
         chunk_size: int,
-    ) -> peer.RemoteFile:
+    ) -> remote_file.RemoteFile:
         record = self._catalog.template(digest)
         holders = self._catalog.holders(digest)
         if record is None or not holders:
@@ -425,7 +426,7 @@ class Repository:
                 )
             )
         random.shuffle(holders)
-        return self.peers.open(
+        return self.remote.open(
             record.template,
             [holder.api for holder in holders],
             offset,

@@ -41,7 +41,8 @@ from tmpl_glance_store.agent import metrics as api_metrics
 from tmpl_glance_store.agent import status as agent_status
 from tmpl_glance_store.agent.http import application as api
 from tmpl_glance_store.agent.http import listener
-from tmpl_glance_store.remote import templates as peer
+from tmpl_glance_store.remote import http as remote_http
+from tmpl_glance_store.remote import templates
 
 MIB = 1 << 20
 PIECE = merkle.MIN_PIECE
@@ -244,7 +245,7 @@ def read(
     """Return what a read gives."""
     options.setdefault('timeout', LONG)
     return b''.join(
-        peer.RemoteTemplates(**options).open(
+        templates.RemoteTemplates(**options).open(
             stored.template, holders, offset, length
         )
     )
@@ -415,7 +416,7 @@ def test_sigkill_of_a_holder_in_the_middle_of_a_read(large: Stored) -> None:
         node_process(large.root) as (process, url),
         Node(large.root, '127.0.0.2') as other,
     ):
-        file = peer.RemoteTemplates(timeout=LONG).open(
+        file = templates.RemoteTemplates(timeout=LONG).open(
             large.template, [url, other.url]
         )
         chunks = iter(file)
@@ -428,7 +429,9 @@ def test_sigkill_of_a_holder_in_the_middle_of_a_read(large: Stored) -> None:
 
 def test_sigkill_of_the_only_holder_is_not_an_end(large: Stored) -> None:
     with node_process(large.root) as (process, url):
-        file = peer.RemoteTemplates(timeout=LONG).open(large.template, [url])
+        file = templates.RemoteTemplates(timeout=LONG).open(
+            large.template, [url]
+        )
         process.kill()
         given = []
         with pytest.raises(exceptions.Unavailable, match=url):
@@ -648,9 +651,9 @@ def test_whatever_a_holder_does_the_next_one_gives_the_bytes(
 ) -> None:
     # A template of one piece: the first request is that for its bytes.
     stored = store(tmp_path / 'location', PIECE)
-    monkeypatch.setattr(peer, '_MIN_RATE', MIB)
+    monkeypatch.setattr(remote_http, '_MIN_RATE', MIB)
     with Impostor(answer) as impostor, Node(stored.root) as node:
-        file = peer.RemoteTemplates(timeout=2).open(
+        file = templates.RemoteTemplates(timeout=2).open(
             stored.template, [impostor.url, node.url]
         )
         assert b''.join(file) == stored.content
@@ -694,9 +697,9 @@ def test_with_tls_the_next_holder_goes_on_where_one_fails(
         Node(large.root, '127.0.0.2', files=files) as second,
     ):
         chunks = iter(
-            peer.RemoteTemplates(context=tls.client(files), timeout=LONG).open(
-                large.template, [first.url, second.url]
-            )
+            templates.RemoteTemplates(
+                context=tls.client(files), timeout=LONG
+            ).open(large.template, [first.url, second.url])
         )
         begin = next(chunks)
         first.api.stop(grace=0)
@@ -1001,7 +1004,9 @@ def test_a_reader_that_goes_away_frees_its_thread(
 def test_a_reader_that_was_cut_goes_on(large: Stored) -> None:
     with Node(large.root, send_timeout=1) as node:
         chunks = iter(
-            peer.RemoteTemplates(timeout=LONG).open(large.template, [node.url])
+            templates.RemoteTemplates(timeout=LONG).open(
+                large.template, [node.url]
+            )
         )
         begin = next(chunks)
         wait_until(lambda: node.value('connections') == 0)

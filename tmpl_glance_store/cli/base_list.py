@@ -9,7 +9,7 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
 from tmpl_glance_store.agent import status
 from tmpl_glance_store.cli import base
-from tmpl_glance_store.remote import templates as peer
+from tmpl_glance_store.remote import templates as remote_templates
 
 
 class BaseList(base.Lister):
@@ -35,7 +35,7 @@ class BaseList(base.Lister):
     ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
         live = self.catalog.nodes()
-        peers = factory.build_peers(self.options)
+        remote = factory.build_remote(self.options)
         for name in parsed_args.node or ():
             if name not in live:
                 raise exceptions.NotFound(
@@ -56,17 +56,17 @@ class BaseList(base.Lister):
             (
                 row
                 for name in sorted(parsed_args.node or live)
-                for row in _rows(peers, name, live[name].api)
+                for row in _rows(remote, name, live[name].api)
                 if parsed_args.image in (None, row[1])
             ),
         )
 
 
 def _rows(
-    peers: peer.RemoteTemplates, node: str, url: str
+    remote: remote_templates.RemoteTemplates, node: str, url: str
 ) -> Iterator[tuple[Any, ...]]:
     try:
-        images = status.Status.from_raw(peers.status(url)).images
+        images = status.Status.from_raw(remote.status(url)).images
     except (exceptions.Unavailable, ValueError) as exc:
         yield node, None, None, 'unknown', None, None, None, [], str(exc)
         return

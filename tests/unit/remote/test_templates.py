@@ -15,7 +15,9 @@ from hypothesis import strategies
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
-from tmpl_glance_store.remote import templates as peer
+from tmpl_glance_store.remote import contract
+from tmpl_glance_store.remote import file
+from tmpl_glance_store.remote import templates
 
 PIECE = 32 << 10  # smaller than real ones, but of two leaves
 CONTENT = random.Random(3).randbytes(6 * PIECE + 1234)
@@ -66,7 +68,7 @@ class Holder:
 
 
 class Connection:
-    """An implementation of :class:`peer.Connection` in memory."""
+    """An implementation of :class:`contract.Connection` in memory."""
 
     def __init__(self, holder: Holder) -> None:
         self.holder = holder
@@ -88,7 +90,7 @@ class Connection:
         self._require_up()
         piece = self.at // PIECE
         if piece == self.holder.dies_at:
-            raise peer.HolderFailed('died')
+            raise contract.HolderFailed('died')
         assert self.at + len(buffer) <= self.holder.asked[-1][1]
         buffer[:] = self.holder.content[self.at : self.at + len(buffer)]
         if piece in self.holder.flipped:
@@ -108,7 +110,7 @@ class Connection:
     def _require_up(self) -> None:
         assert not self.closed
         if self.holder.down:
-            raise peer.HolderFailed('is down')
+            raise contract.HolderFailed('is down')
 
 
 class Cluster:
@@ -118,7 +120,7 @@ class Cluster:
         self.holders = holders
         self.lies: list[tuple[str, str, int | None]] = []
         self.now = 0.0
-        self.peers = peer.RemoteTemplates(
+        self.remote = templates.RemoteTemplates(
             connect=lambda url: Connection(holders[url]),
             on_lie=lambda *lie: self.lies.append(lie),
             clock=lambda: self.now,
@@ -129,10 +131,10 @@ class Cluster:
         offset: int = 0,
         length: int | None = None,
         *,
-        chunk_size: int = peer.MAX_CHUNK,
+        chunk_size: int = templates.MAX_CHUNK,
         template: objects.Template = TEMPLATE,
-    ) -> peer.RemoteFile:
-        return self.peers.open(
+    ) -> file.RemoteFile:
+        return self.remote.open(
             template, list(self.holders), offset, length, chunk_size
         )
 
@@ -183,7 +185,7 @@ def test_a_range_gives_its_bytes_and_fetches_only_its_pieces(
 
 
 def test_chunks_are_bounded_whatever_is_asked_for() -> None:
-    content = bytes(2 * peer.MAX_CHUNK)
+    content = bytes(2 * templates.MAX_CHUNK)
     size = len(content)
     digest = merkle.piece_hash(content, size, size).hex()
     template = dataclasses.replace(
@@ -193,7 +195,7 @@ def test_chunks_are_bounded_whatever_is_asked_for() -> None:
     assert [
         len(chunk)
         for chunk in cluster.open(template=template, chunk_size=1 << 30)
-    ] == [peer.MAX_CHUNK] * 2
+    ] == [templates.MAX_CHUNK] * 2
 
 
 def test_the_first_piece_is_there_when_open_returns() -> None:
@@ -298,12 +300,12 @@ def test_a_holder_that_broke_off_is_asked_again() -> None:
 
         def read_into(self, buffer: memoryview) -> None:
             if self.at - self.holder.asked[-1][0] >= 2 * PIECE:
-                raise peer.HolderFailed('had enough')
+                raise contract.HolderFailed('had enough')
             super().read_into(buffer)
 
     holder = Holder()
-    peers = peer.RemoteTemplates(connect=lambda url: Impatient(holder))
-    assert b''.join(peers.open(TEMPLATE, ['a'])) == CONTENT
+    remote = templates.RemoteTemplates(connect=lambda url: Impatient(holder))
+    assert b''.join(remote.open(TEMPLATE, ['a'])) == CONTENT
     assert [start // PIECE for start, _ in holder.asked] == [0, 2, 4, 6]
 
 
@@ -389,12 +391,12 @@ def test_a_file_that_is_forgotten_is_closed() -> None:
 )
 def test_a_url_that_is_not_safe_is_not_called(url: str, reason: str) -> None:
     with pytest.raises(exceptions.Unavailable, match=reason):
-        peer.RemoteTemplates().open(TEMPLATE, [url])
+        templates.RemoteTemplates().open(TEMPLATE, [url])
 
 
 def test_an_agent_tells_its_status_and_one_that_is_down_why_not() -> None:
     cluster = Cluster(a=Holder(), b=Holder(down=True))
-    assert cluster.peers.status('a') == {'copies': []}
+    assert cluster.remote.status('a') == {'copies': []}
     with pytest.raises(exceptions.Unavailable, match='b is down'):
-        cluster.peers.status('b')
+        cluster.remote.status('b')
     assert not any(each.connections for each in cluster.holders.values())
