@@ -33,11 +33,11 @@ class Link:
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """The bytes and the mode of a file, and its mark: see the ledger."""
+    """The bytes, the mode and the extended attributes of a file."""
 
     data: bytes = b''
     mode: int = 0o600
-    mark: bytes = b''
+    attributes: tuple[tuple[str, bytes], ...] = ()
 
 
 Node = Directory | Link | File

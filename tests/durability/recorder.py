@@ -14,7 +14,6 @@ from unittest import mock
 
 from tests.durability import model
 from tmpl_glance_store.catalog import sqlite
-from tmpl_glance_store.imagecache import ledger
 
 #: Calls that change bytes, modes or names. What C code writes without them
 #: (a buffered file, libtorrent) is found when the tree is looked at.
@@ -208,7 +207,10 @@ class Recorder:
                 self._written[number] = model.File(
                     file.read(),
                     stat.S_IMODE(status.st_mode),
-                    ledger.read_mark(path).encode(),
+                    tuple(
+                        (name, os.getxattr(path, name))
+                        for name in os.listxattr(path)
+                    ),
                 )
         return number
 

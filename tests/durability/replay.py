@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from unittest import mock
 
 from tests.durability import model
-from tmpl_glance_store.imagecache import ledger
 
 
 def after_each(
@@ -48,8 +47,8 @@ def lay_out(
         else:
             pathlib.Path(path).write_bytes(node.data)
             os.chmod(path, node.mode)
-            if node.mark:
-                os.setxattr(path, ledger._MARK, node.mark)
+            for attribute, value in node.attributes:
+                os.setxattr(path, attribute, value)
             # A machine takes a while to start: this is no fresh probe.
             os.utime(path, (0, 0))
         names[inode] = path

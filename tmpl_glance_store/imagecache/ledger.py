@@ -35,6 +35,8 @@ class Ledger:
         self._suffix = f'.{hashlib.sha256(cache.encode()).hexdigest()[:8]}'
         self._unread = False
         fsutil.make_directory(self._directory)
+        # Who made it may have died before this; with it all entries would go.
+        fsutil.fsync_directory(root)
         self.entries: dict[str, Entry] = {}
         self.elsewhere: dict[str, Entry] = {}
         for name in os.listdir(self._directory):
