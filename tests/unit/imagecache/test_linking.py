@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways in which a copy becomes a base file."""
 
+import errno
 import os
 
 import pytest
@@ -54,3 +55,83 @@ def test_what_a_crash_left_is_cleaned(tmp_path, linker):
     (tmp_path / NAME).write_bytes(b'whole')
     linker('auto').clean()
     assert [each.name for each in tmp_path.iterdir()] == [NAME]
+
+
+def test_what_cannot_be_made_at_all_is_not_tried_in_other_ways(
+    tmp_path, linker, monkeypatch
+):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, 'full')
+
+    (tmp_path / 'image').write_bytes(b'ours')
+    monkeypatch.setattr(os, 'link', full)
+    with pytest.raises(OSError, match='full'):
+        linker('hardlink').make(str(tmp_path / 'image'), str)
+    assert os.listdir(tmp_path) == ['image']
+
+
+def test_a_link_that_the_kernel_forbids_names_the_right(
+    tmp_path, linker, monkeypatch
+):
+    def forbidden(source, target):
+        raise OSError(errno.EPERM, 'not permitted')
+
+    (tmp_path / 'image').write_bytes(b'ours')
+    monkeypatch.setattr(os, 'link', forbidden)
+    with pytest.raises(exceptions.WriteDenied, match='CAP_FOWNER'):
+        linker('hardlink').make(str(tmp_path / 'image'), str)
+
+
+def test_where_links_do_not_work_the_file_is_reached_by_a_symbolic_one(
+    tmp_path, linker, monkeypatch
+):
+    def other_disk(source, target):
+        raise OSError(errno.EXDEV, 'another disk')
+
+    (tmp_path / 'image').write_bytes(b'ours')
+    monkeypatch.setattr(os, 'link', other_disk)
+    monkeypatch.setattr(linking.fsutil, 'share_extents', other_disk)
+    way, temp = linker('auto').make(str(tmp_path / 'image'), lambda: '/held')
+    assert (way, os.readlink(temp)) == ('symlink', '/held')
+
+
+@pytest.mark.parametrize(
+    ('publish', 'links', 'copies'),
+    [
+        ('auto', True, False),
+        ('auto', False, True),
+        ('copy', True, True),
+        ('hardlink', True, False),
+    ],
+)
+def test_complete_clones_need_copies(linker, publish, links, copies):
+    assert linker(publish, links=links).copies == copies
+
+
+def test_a_copy_that_breaks_off_leaves_nothing(tmp_path, linker):
+    class Enough(Exception):
+        pass
+
+    def stop():
+        raise Enough
+
+    (tmp_path / 'image').write_bytes(b'ours')
+    with pytest.raises(Enough):
+        linker('copy').copy(str(tmp_path / 'image'), stop)
+    assert os.listdir(tmp_path) == ['image']
+
+
+def test_a_whole_copy_has_the_mode_that_was_asked_for(tmp_path, linker):
+    (tmp_path / 'image').write_bytes(b'ours')
+    (tmp_path / 'image').chmod(0o444)
+    way, temp = linker('copy').copy(str(tmp_path / 'image'), lambda: None)
+    assert way == 'copy'
+    assert os.stat(temp).st_mode & 0o777 == 0o644
+    with open(temp, 'rb') as file:
+        assert file.read() == b'ours'
+
+
+def test_what_is_not_there_is_not_fixed(tmp_path):
+    assert not linking.fixed(str(tmp_path / 'gone'))
+    (tmp_path / 'file').touch()
+    assert not linking.fixed(str(tmp_path / 'file'))
