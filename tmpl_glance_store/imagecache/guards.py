@@ -42,6 +42,7 @@ class Guards:
         self._changed = threading.Condition()
         self._guards: dict[str, _Guard] = {}
         self._watcher: threading.Thread | None = None
+        self._closed = False
 
     @property
     def guarded(self) -> frozenset[str]:
@@ -69,7 +70,8 @@ class Guards:
         """Hold the lock of *name* until it is let go, or the time is over.
 
         :returns: whether it is held; False if Nova has it, if there are as
-            many already as the agent has descriptors for, or no time at all
+            many already as the agent has descriptors for, no time at all, or
+            no agent soon
         :raises WriteDenied: if the lock cannot be used; says what to do
         """
         guarded = self.guarded
@@ -81,6 +83,9 @@ class Guards:
         if lock is None:
             return False
         with self._changed:
+            if self._closed:
+                lock.release()
+                return False
             self._guards[name] = _Guard(lock, self._clock() + self._timeout)
             if self._watcher is None:
                 self._watcher = threading.Thread(
@@ -97,7 +102,10 @@ class Guards:
             lock.release()
 
     def close(self) -> None:
-        """Let everybody go on."""
+        """Let everybody go on, from now on."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
         for name in self.guarded:
             self.let_go(name)
 
@@ -121,9 +129,9 @@ class Guards:
             self.let_go(name)
 
     def _watch(self) -> None:
-        while True:
+        while not self._closed:
             with self._changed:
-                if not self._over():
+                if not self._over() and not self._closed:
                     self._changed.wait(self._left())
             self.expire()
 

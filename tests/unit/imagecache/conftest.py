@@ -3,8 +3,17 @@
 
 import pytest
 
+from tests.unit.imagecache import parts
 from tests.unit.imagecache.parts import owner_of
 from tmpl_glance_store.imagecache import linking
+
+
+@pytest.fixture(autouse=True)
+def close():
+    """Close whatever a test leaves open."""
+    yield
+    while parts.opened:
+        parts.opened.pop().close()
 
 
 @pytest.fixture

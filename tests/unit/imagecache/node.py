@@ -8,6 +8,7 @@ import types
 
 from harness.host import digest_of
 from tests.unit.imagecache.parts import Clock
+from tests.unit.imagecache.parts import opened
 from tmpl_glance_store import imagecache
 from tmpl_glance_store import layout
 from tmpl_glance_store.disk_images import inspection
@@ -59,6 +60,7 @@ class Node:
         self.cache = imagecache.ImageCache(
             self.options, lambda: self._ended.put(None), self.clock
         )
+        opened.append(self.cache)
 
     def hold(self, data, *images, image_format='raw'):
         """Put a copy of a template with these images here."""

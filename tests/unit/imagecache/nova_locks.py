@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from tests.unit.imagecache.parts import NAME
+from tests.unit.imagecache.parts import opened
 from tests.unit.imagecache.parts import owner_of
 from tmpl_glance_store.imagecache import guards
 from tmpl_glance_store.imagecache import locks
@@ -12,11 +13,13 @@ from tmpl_glance_store.imagecache import locks
 
 def guards_of(instances, timeout=60.0, clock=None, **numbers):
     times = {} if clock is None else {'clock': clock}
-    return guards.Guards(
+    made = guards.Guards(
         locks.Locks(str(instances), owner_of(instances, **numbers)),
         timeout,
         **times,
     )
+    opened.append(made)
+    return made
 
 
 def lock_file(instances):

@@ -12,6 +12,9 @@ NAME = 'a' * 40
 DIGEST = 'd' * 64
 STRANGER = 12345
 
+#: What a test has opened; closed at its end, before others count descriptors.
+opened = []
+
 
 class Clock:
     """Time that passes when a test says so."""

@@ -41,10 +41,10 @@ def test_a_guard_ends_in_time_while_somebody_publishes(tmp_path):
 def test_guards_take_one_thread_and_so_many_descriptors(tmp_path, monkeypatch):
     monkeypatch.setattr(guards, '_MAX_GUARDS', 3)
     own = guards_of(tmp_path)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     names = [f'{number:040}' for number in range(5)]
     assert [own.guard(name) for name in names] == [True] * 3 + [False] * 2
-    assert threading.active_count() == before + 1
+    assert len(set(threading.enumerate()) - before) == 1
     own.let_go(names[0])
     assert own.guard(names[4])
     own.close()
@@ -82,3 +82,11 @@ def test_without_any_time_no_boot_waits(tmp_path):
     own = guards_of(tmp_path, timeout=0)
     assert not own.guard(NAME)
     assert own.guarded == frozenset()
+
+
+def test_at_the_end_nobody_waits_any_more(tmp_path):
+    own = guards_of(tmp_path)
+    assert own.guard(NAME)
+    own.close()
+    assert not own.guard(NAME)
+    assert is_free(tmp_path)
