@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 
 from harness import host as hosts
 from harness.host import Host
+from tests.unit.agent.virtual import Clock
+from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects
 from tmpl_glance_store.agent import absences
@@ -39,6 +41,7 @@ class FakeSwarm:
         self.seeded: set[str] = set()
         self.peers: dict[str, set[object]] = {}
         self.began = threading.Event()
+        self.error: exceptions.TmplError | None = None
         self.before_end: Callable[[], object] = lambda: None
 
     def fetch(
@@ -55,6 +58,8 @@ class FakeSwarm:
         if not self.delivers:
             return progress.Progress(progress.FETCHING, 0, 1)
         self.before_end()
+        if self.error is not None:
+            return progress.Progress(progress.FAILED, 0, 1, error=self.error)
         return progress.Progress(progress.COMPLETE, 1, 1)
 
     def seed(
@@ -84,15 +89,6 @@ class FakeRemote:
         assert urls
         (copy,) = self._source.copies(template.digest)
         return (copy / 'pieces').read_bytes()
-
-
-class Clock:
-    """The time, which passes when we say so."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclasses.dataclass

@@ -7,6 +7,8 @@ import pytest
 
 from harness.host import Host
 from tests.unit.agent.bench import Bench
+from tests.unit.agent.scrubbing import ScrubBench
+from tmpl_glance_store import repository
 
 
 @pytest.fixture
@@ -25,3 +27,9 @@ def bench(tmp_path: pathlib.Path) -> Bench:
         node.catalog_url = catalog_url
         nodes.append(node)
     return Bench(*nodes)
+
+
+@pytest.fixture
+def scrubs(host: Host, repo: repository.Repository) -> ScrubBench:
+    """A scrubber beside a host with three disks."""
+    return ScrubBench(host, repo)

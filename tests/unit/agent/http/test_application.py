@@ -1,90 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's API as a WSGI application; its listener: functional tests."""
+"""What the API answers."""
 
 import contextlib
-import dataclasses
 import json
 import os
-import pathlib
 
-import prometheus_client
 import pytest
-import werkzeug.test
 
+from tests.unit.agent.http.node import CONTENT
+from tests.unit.agent.http.node import DIGEST
+from tests.unit.agent.http.node import EMPTY
+from tests.unit.agent.http.node import SIZE
+from tests.unit.agent.http.node import STATUS
+from tests.unit.agent.http.node import Node
+from tests.unit.agent.http.node import data
 from tmpl_glance_store import exceptions
-from tmpl_glance_store import tls
-from tmpl_glance_store.agent import metrics as api_metrics
 from tmpl_glance_store.agent import status as agent_status
-from tmpl_glance_store.agent.http import application as api
-from tmpl_glance_store.agent.http import listener
-
-DIGEST = 'ab' * 32
-EMPTY = 'cd' * 32
-STATUS = agent_status.Status(
-    'n1', '1', transfers=(agent_status.Transfer(DIGEST, 'here', 5),)
-)
-CONTENT = bytes(range(256)) * 4096  # 1 MiB: more than a chunk
-SIZE = len(CONTENT)
-
-
-@dataclasses.dataclass
-class Node:
-    """A node with two templates, and what its collaborators answer."""
-
-    directory: pathlib.Path
-    status: agent_status.Status | Exception = STATUS
-    health: tuple[bool, str] = (True, 'all is well')
-
-    def __post_init__(self) -> None:
-        for digest, content in (DIGEST, CONTENT), (EMPTY, b''):
-            (self.directory / digest).mkdir()
-            (self.directory / digest / 'image').write_bytes(content)
-            (self.directory / digest / 'pieces').write_bytes(b'layer')
-        self.registry = prometheus_client.CollectorRegistry()
-        self.application = api.Application(
-            find_copy=self.find_copy,
-            status=self.show_status,
-            healthy=lambda: self.health,
-            registry=self.registry,
-            metrics=api_metrics.ApiMetrics(self.registry),
-            streams=2,
-        )
-        self.client = werkzeug.test.Client(self.application)
-
-    def find_copy(self, digest: str) -> str | None:
-        """Take any name, to see that hostile ones do not come this far."""
-        path = os.path.join(self.directory, digest)
-        return path if os.path.exists(path) else None
-
-    def show_status(self) -> agent_status.Status:
-        """Show the status, or raise it."""
-        if isinstance(self.status, Exception):
-            raise self.status
-        return self.status
-
-    def get(self, path: str, **headers: str) -> werkzeug.test.TestResponse:
-        """Return the answer to a GET."""
-        return self.client.get(
-            path,
-            buffered=True,
-            headers={
-                name.replace('_', '-'): value
-                for name, value in headers.items()
-            },
-        )
-
-    def value(self, name: str, **labels: str) -> float | None:
-        """Return the value of a metric."""
-        return self.registry.get_sample_value(name, labels)
-
-
-@pytest.fixture
-def node(tmp_path: pathlib.Path) -> Node:
-    return Node(tmp_path)
-
-
-def data(digest: str = DIGEST) -> str:
-    return f'/v1/templates/{digest}/data'
 
 
 def test_the_whole_template_is_sent(node: Node) -> None:
@@ -101,71 +32,6 @@ def test_head_tells_the_size_and_sends_nothing(node: Node) -> None:
     )
     assert (answer.status_code, answer.data) == (200, b'')
     assert answer.content_length == SIZE
-
-
-@pytest.mark.parametrize(
-    ('wanted', 'start', 'end'),
-    [
-        ('bytes=0-0', 0, 1),
-        ('bytes=10-299999', 10, 300000),
-        ('bytes=5-', 5, SIZE),
-        ('bytes=-5', SIZE - 5, SIZE),
-        (f'bytes=-{SIZE + 1}', 0, SIZE),
-        (f'bytes={SIZE - 1}-{SIZE + 10}', SIZE - 1, SIZE),
-        ('bytes= 0-1 ', 0, 2),
-        ('BYTES=0-1', 0, 2),
-    ],
-)
-def test_a_range_is_sent(
-    node: Node, wanted: str, start: int, end: int
-) -> None:
-    answer = node.get(data(), Range=wanted)
-    assert (answer.status_code, answer.data) == (206, CONTENT[start:end])
-    assert answer.headers['Content-Range'] == f'bytes {start}-{end - 1}/{SIZE}'
-    assert answer.content_length == end - start
-    assert node.value('tmpl_api_sent_bytes_total') == end - start
-
-
-@pytest.mark.parametrize(
-    'wanted',
-    [
-        f'bytes={SIZE}-',
-        'bytes=-0',
-        'bytes=5-2',
-        'bytes=0-1,3-4',
-        'bytes=x-1',
-        'bytes=-',
-        'bytes=',
-        'bytes=1',
-        'bytes=--1',
-        f'bytes={"9" * 30}-',
-        'bytes=\xb2-',
-    ],
-)
-def test_a_range_that_cannot_be_is_refused(node: Node, wanted: str) -> None:
-    answer = node.get(data(), Range=wanted)
-    assert answer.status_code == 416
-    assert answer.headers['Content-Range'] == f'bytes */{SIZE}'
-
-
-def test_a_range_in_another_unit_is_ignored(node: Node) -> None:
-    answer = node.get(data(), Range='lines=0-1')
-    assert (answer.status_code, answer.data) == (200, CONTENT)
-
-
-@pytest.mark.parametrize(
-    ('condition', 'status'),
-    [
-        (f'"{DIGEST}"', 206),
-        ('"other"', 200),
-        ('Sat, 29 Oct 1994 19:43:31 GMT', 200),
-    ],
-)
-def test_a_range_may_depend_on_the_digest(
-    node: Node, condition: str, status: int
-) -> None:
-    answer = node.get(data(), Range='bytes=0-9', If_Range=condition)
-    assert answer.status_code == status
 
 
 def test_an_empty_template_is_sent(node: Node) -> None:
@@ -236,12 +102,6 @@ def test_reads_at_a_time_are_bounded(node: Node) -> None:
     assert node.get(data()).status_code == 200
 
 
-def test_a_refused_range_takes_no_place(node: Node) -> None:
-    for _ in range(5):
-        assert node.get(data(), Range='bytes=5-2').status_code == 416
-    assert node.value('tmpl_api_streams') == 0
-
-
 @pytest.mark.parametrize('method', ['POST', 'PUT', 'DELETE', 'PATCH'])
 def test_nothing_can_be_changed(node: Node, method: str) -> None:
     answer = node.client.open(data(), method=method, buffered=True)
@@ -301,53 +161,3 @@ def test_paths_of_clients_do_not_become_metrics(node: Node) -> None:
     for number in range(3):
         assert node.get(f'/nothing/{number}').status_code == 404
     assert node.value('tmpl_api_requests_total', code='404', endpoint='') == 3
-
-
-def make_api(node: Node, host: str) -> listener.Listener:
-    return listener.Listener(
-        node.application,
-        host=host,
-        port=0,
-        context=None,
-        metrics=api_metrics.ApiMetrics(prometheus_client.CollectorRegistry()),
-    )
-
-
-@pytest.mark.parametrize('host', ['0.0.0.0', '::', '192.0.2.1', '2001:db8::1'])
-def test_without_tls_only_loopback_is_listened_on(
-    node: Node, host: str
-) -> None:
-    with pytest.raises(exceptions.BadConfiguration) as refusal:
-        make_api(node, host)
-    for option in tls.OPTIONS:
-        assert option in str(refusal.value)
-
-
-@pytest.mark.parametrize('host', ['127.0.0.1', '127.0.0.3', '::1'])
-def test_loopback_needs_no_tls(node: Node, host: str) -> None:
-    assert make_api(node, host).address[0] == host
-
-
-def test_a_host_that_is_none_is_refused(node: Node) -> None:
-    with pytest.raises(exceptions.BadConfiguration, match='bad host'):
-        make_api(node, 'bad host')
-
-
-def test_tls_needs_all_its_files() -> None:
-    assert tls.Files.read(None, '', None) is None
-    assert tls.Files.read('a', 'b', 'c') == tls.Files('a', 'b', 'c')
-    with pytest.raises(
-        exceptions.BadConfiguration, match=r'^tmpl_store_tls_key: not set'
-    ):
-        tls.Files.read('a', 'b', None)
-
-
-def test_tls_files_that_cannot_be_used_are_named(
-    tmp_path: pathlib.Path,
-) -> None:
-    files = tls.Files(*(str(tmp_path / name) for name in 'abc'))
-    for make in tls.server, tls.client:
-        with pytest.raises(
-            exceptions.BadConfiguration, match='tmpl_store_tls_ca'
-        ):
-            make(files)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster on paper, and the plans of its nodes."""
+
+from tmpl_glance_store import objects
+from tmpl_glance_store.agent import plan
+from tmpl_glance_store.placement import all_nodes
+from tmpl_glance_store.placement import contract
+
+T = 'aa' * 32
+OTHER = 'bb' * 32
+THIRD = 'cc' * 32
+ALL_LIVE = frozenset({'n1', 'n2', 'n3', 'n4'})
+
+
+class InOrder(contract.Policy):
+    """Wants the first usable locations in the order of their ids."""
+
+    def __init__(self, locations, copies):
+        self._locations = contract.candidates(locations, objects.SSD)
+        self._copies = copies
+
+    def targets(self, position, usable=contract.anywhere):
+        nodes = {}
+        for location in self._locations:
+            if usable(location):
+                nodes.setdefault(location.node, location)
+        return list(nodes.values())[: self._copies]
+
+    def ranges(self):
+        return iter(())
+
+
+def location(name, node, tier=objects.SSD, state=objects.ACTIVE):
+    return objects.Location(name, node, tier, f'/srv/{name}', 100.0, state)
+
+
+def template(digest=T, size=1000, position=0):
+    return objects.Template(
+        digest, size, position, 'md5', 'sha512', 'hash', 1 << 20, 0.0
+    )
+
+
+def record(digest=T, images=('image',), **fields):
+    return objects.TemplateRecord(template(digest), images, **fields)
+
+
+def deleted(digest=T):
+    return record(digest, images=(), deleted_at=1.0)
+
+
+#: Four nodes with one SSD each; a second disk on n1, and a staging host.
+CLUSTER = {
+    each.id: each
+    for each in (
+        location('a1', 'n1'),
+        location('a2', 'n1', state=objects.DRAINING),
+        location('b', 'n2'),
+        location('c', 'n3'),
+        location('d', 'n4'),
+        location('s', 'glance', objects.STAGING),
+    )
+}
+
+
+def plan_of(
+    node,
+    *,
+    templates=None,
+    copies=2,
+    recorded=None,
+    held=None,
+    cluster=CLUSTER,
+    **seen,
+):
+    """Return the plan of *node*; *recorded* and *held* are id -> digests."""
+    by_digest = {}
+    for place, digests in (recorded or {}).items():
+        for digest in digests:
+            by_digest.setdefault(digest, set()).add(place)
+    own = {each.id for each in cluster.values() if each.node == node}
+    if held is None:  # the catalog is right
+        held = {each: set((recorded or {}).get(each, ())) for each in own}
+    observed = plan.Observed(
+        node=node,
+        templates=[record()] if templates is None else templates,
+        locations=cluster,
+        copies=by_digest,
+        held=held,
+        **{'live': ALL_LIVE, **seen},
+    )
+    locations = list(cluster.values())
+    return plan.make(
+        observed, InOrder(locations, copies), all_nodes.AllNodes(locations, 1)
+    )
+
+
+def actions(node, **seen):
+    return list(plan_of(node, **seen).actions)
+
+
+SPARED = {'a1': [T], 'b': [T], 'c': [T]}
