@@ -399,7 +399,7 @@ class Cluster:
 
     def _missing(self, away: tuple[str, ...]) -> Iterator[str]:
         locations = self.catalog.locations()
-        policy = factory.build_policy(self.options, locations)
+        policy = factory.build_policy(self.options.placement, locations)
         for record in self.catalog.templates():
             digest = record.template.digest
             if not record.images:

@@ -9,7 +9,6 @@ import contextlib
 import json
 import pathlib
 import random
-import types
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +22,7 @@ from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store import repository
 from tmpl_glance_store.localstore import location as local
+from tmpl_glance_store.options import plugins
 from tmpl_glance_store.options import store as opts
 
 CLUSTER = 'test'
@@ -83,10 +83,12 @@ class Host:
     @property
     def options(self) -> opts.Options:
         """The checked options."""
-        defaults = {option.name: option.default for option in opts.STORE_OPTS}
-        return opts.read(
-            types.SimpleNamespace(**{**defaults, **self.settings})
-        )
+        conf = cfg.ConfigOpts()
+        conf([], default_config_files=[], default_config_dirs=[])
+        conf.register_opts(opts.STORE_OPTS, group='tmpl')
+        for name, value in self.settings.items():
+            conf.set_override(name, value, group='tmpl')
+        return opts.read(plugins.group_of(conf, 'tmpl'))
 
     def repository(
         self, on_step: Callable[[str], None] = lambda step: None

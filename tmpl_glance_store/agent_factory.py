@@ -5,7 +5,6 @@ It stands apart from ``factory``, because glance-api has no libtorrent and no
 cheroot.
 """
 
-import dataclasses
 import functools
 
 import prometheus_client
@@ -106,7 +105,7 @@ class _Parts:
 
     @functools.cached_property
     def _tls(self) -> tls.Files | None:
-        return factory.tls_files(self._options)
+        return factory.tls_files(self._options.tls)
 
     @functools.cached_property
     def _swarm(self) -> swarm_package.Swarm:
@@ -158,7 +157,7 @@ class _Parts:
             policy=self._repository.policy_of,
             everywhere=functools.partial(
                 factory.build_policy,
-                dataclasses.replace(self._options, placement='all_nodes'),
+                self._options.placement.everywhere(),
             ),
             absences=absences.Absences(
                 node=self._options.node, delay=self._agent.rebuild_delay

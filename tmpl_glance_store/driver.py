@@ -7,7 +7,7 @@ of glance_store 5.7 for the contract and the errors that Glance understands.
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import glance_store.driver
@@ -16,17 +16,21 @@ from glance_store import backend
 from glance_store import capabilities
 from glance_store import exceptions as glance_exceptions
 from glance_store.common import utils as glance_utils
+from oslo_config import cfg
 from oslo_log import log as logging
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects
 from tmpl_glance_store import repository
+from tmpl_glance_store.options import plugins
 from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
 
 SCHEME = 'tmpl'
+
+_SHARED = glance_store.driver.SHARED_CONF_GROUP
 
 # Larger buffers come fresh from the kernel each time, at half the speed.
 _MAX_READ = 256 << 10
@@ -156,11 +160,11 @@ class Store(glance_store.driver.Store):
         """
         name = self.backend_group or SCHEME
         try:
-            options = opts.read(self._options(), self._default_cluster())
+            options = opts.read(self._group, self._default_cluster())
             self._cluster = options.cluster
             self._url_prefix = f'{SCHEME}://{options.cluster}/'
-            self.READ_CHUNKSIZE = min(options.chunk_size, _MAX_READ)
-            self.WRITE_CHUNKSIZE = options.chunk_size
+            self.READ_CHUNKSIZE = min(options.uploads.chunk_size, _MAX_READ)
+            self.WRITE_CHUNKSIZE = options.uploads.chunk_size
             self._configured = options
             self._repository = None
             self._ready().open()
@@ -297,12 +301,16 @@ class Store(glance_store.driver.Store):
             self._repository = factory.build_repository(self._configured)
         return self._repository
 
-    def _options(self) -> Any:
-        if self.backend_group:
-            return glance_store.driver.BackendGroupConfiguration(
-                self.OPTIONS, self.backend_group, conf=self.conf
-            )
-        return self.conf.glance_store
+    def _group(self, options: Sequence[cfg.Opt]) -> Any:
+        """Register *options* in the group of the backend, and return it."""
+        if not self.backend_group:
+            return plugins.group_of(self.conf, 'glance_store')(options)
+        # What the backend does not set may stand in the other group.
+        for name in (self.backend_group, _SHARED):
+            self.conf.register_opts(options, group=name)
+        return glance_store.driver.BackendGroupConfiguration(
+            options, self.backend_group, conf=self.conf
+        )
 
     def _default_cluster(self) -> str:
         return self.backend_group or opts.DEFAULT_CLUSTER

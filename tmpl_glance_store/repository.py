@@ -24,7 +24,6 @@ from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import reader
 from tmpl_glance_store.localstore import staging
 from tmpl_glance_store.localstore import store as local_store
-from tmpl_glance_store.options import store as opts
 from tmpl_glance_store.placement import contract as placement
 from tmpl_glance_store.remote import file as remote_file
 from tmpl_glance_store.remote import templates as remote_templates
@@ -61,20 +60,27 @@ class Repository:
     :param remote: reads what only other nodes hold
     :param make_policy: builds the placement policy from the cluster's
         locations
+    :param placement_name: of that policy, as the operator knows it
+    :param write_timeout: seconds without progress before an upload ends
+    :param min_copies: nodes that hold a copy before an upload succeeds
     :param on_step: called with the name of each step when it is done
     """
 
     def __init__(
         self,
         *,
-        options: opts.Options,
         catalog: catalog_domain.Catalog,
         store: local_store.LocalStore,
         remote: remote_templates.RemoteTemplates,
         make_policy: Callable[[list[objects.Location]], placement.Policy],
+        placement_name: str,
+        write_timeout: int,
+        min_copies: int,
         on_step: Callable[[str], None] = lambda step: None,
     ) -> None:
-        self._options = options
+        self._placement = placement_name
+        self._write_timeout = write_timeout
+        self._min_copies = min_copies
         self._catalog = catalog
         self._make_policy = make_policy
         self._step = on_step
@@ -180,7 +186,7 @@ class Repository:
                 digests.checked(chunks, size),
                 hashing_algo,
                 consumers,
-                self._options.write_timeout,
+                self._write_timeout,
             )
             self._step('hashed')
             template = _template(
@@ -200,7 +206,7 @@ class Repository:
 
         :raises Unavailable: if they do not within the write timeout
         """
-        wanted = self._options.min_copies
+        wanted = self._min_copies
         if wanted == 1:
             return
         try:
@@ -208,7 +214,7 @@ class Repository:
                 return
             raise exceptions.Unavailable(
                 f'image {image.image_id}: not {wanted} nodes held a copy '
-                f'after {self._options.write_timeout} s '
+                f'after {self._write_timeout} s '
                 f'(tmpl_store_min_copies, tmpl_store_write_timeout); are '
                 f'their agents running?'
             )
@@ -217,7 +223,7 @@ class Repository:
             raise
 
     def _wait_for_copies(self, digest: str, wanted: int) -> bool:
-        deadline = time.monotonic() + self._options.write_timeout
+        deadline = time.monotonic() + self._write_timeout
         with contextlib.closing(self._catalog.watch()) as watch:
             while len(self._catalog.nodes_with(digest)) < wanted:
                 left = deadline - time.monotonic()
@@ -347,9 +353,9 @@ class Repository:
             return self.store.at(staged.paths.root)
         if not policy.targets(template.position):
             raise exceptions.WriteDenied(
-                f'placement {self._options.placement!r} finds no active '
+                f'placement {self._placement!r} finds no active '
                 f'location in the cluster; hash_range needs one of tier ssd '
-                f'(tmpl_store_locations, tmpl_store_placement)'
+                '(tmpl_store_locations, tmpl_store_placement)'
             )
         raise self.store.nowhere(template.size)
 

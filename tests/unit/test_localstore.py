@@ -45,8 +45,8 @@ def attach(
     host: Host, known: list[objects.Location] | None = None, **changes: object
 ) -> local.LocalLocation:
     """Open the host's first location, with other options."""
-    options = dataclasses.replace(host.options, **changes)
-    return local.attach(options.locations[0], options, known or [])
+    options = dataclasses.replace(host.options.locations, **changes)
+    return local.attach(options.specs[0], options, known or [])
 
 
 def facts(data: bytes) -> tuple[objects.Template, bytes]:
@@ -790,7 +790,7 @@ def test_a_forbidden_location_is_told_by_a_probe(
 def tiers(tmp_path: pathlib.Path) -> local_store.LocalStore:
     """An HDD, an SSD and a staging location, in this order."""
     store = local_store.LocalStore(
-        Host(tmp_path, 'hdd:h:1', 'ssd:s:1', 'staging:t:1').options
+        Host(tmp_path, 'hdd:h:1', 'ssd:s:1', 'staging:t:1').options.locations
     )
     store.attach([])
     return store
@@ -846,7 +846,7 @@ def test_locations_that_are_refused_are_tried_again(
     host: Host, tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / 'b').write_text('in the way')
-    store = local_store.LocalStore(host.options)
+    store = local_store.LocalStore(host.options.locations)
     for _ in range(2):
         store.attach([])
         assert [each.paths.root for each in store.locations] == [
@@ -866,7 +866,7 @@ def test_the_log_tells_a_refusal_once(
     host: Host, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / 'b').write_text('in the way')
-    store = local_store.LocalStore(host.options)
+    store = local_store.LocalStore(host.options.locations)
     for _ in range(3):
         store.attach([])
     assert [record.levelname for record in caplog.records] == ['ERROR']
@@ -875,7 +875,7 @@ def test_the_log_tells_a_refusal_once(
 def test_locations_can_be_attached_by_two_threads_at_once(
     one_disk: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = local_store.LocalStore(one_disk.options)
+    store = local_store.LocalStore(one_disk.options.locations)
     meet = threading.Barrier(2)
     once = local.attach
 
@@ -926,7 +926,7 @@ def test_problems_name_every_location_that_cannot_be_used(
     host: Host, tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / 'b').write_text('in the way')
-    store = local_store.LocalStore(host.options)
+    store = local_store.LocalStore(host.options.locations)
     store.attach([])
     (tmp_path / 'c' / 'location.json').unlink()
     refused, gone = store.problems()

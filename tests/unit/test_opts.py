@@ -12,6 +12,7 @@ from tmpl_glance_store.options import listing
 from tmpl_glance_store.options import locations as location_options
 from tmpl_glance_store.options import nova
 from tmpl_glance_store.options import nova_opts
+from tmpl_glance_store.options import plugins
 from tmpl_glance_store.options import store as opts
 
 
@@ -32,7 +33,7 @@ def read(tmp_path):
         conf = cfg.ConfigOpts()
         conf.register_opts(opts.STORE_OPTS, 'tmpl')
         conf(['--config-file', str(path)], default_config_dirs=[])
-        return opts.read(conf.tmpl, default_cluster)
+        return opts.read(plugins.group_of(conf, 'tmpl'), default_cluster)
 
     return read
 
@@ -97,7 +98,9 @@ def test_a_weight_that_is_no_number_is_not_taken_for_a_part_of_the_path(
 def test_locations_keep_their_order(read):
     assert [
         spec.path
-        for spec in read(locations=['ssd:/b', 'hdd:/c', 'ssd:/a:5']).locations
+        for spec in read(
+            locations=['ssd:/b', 'hdd:/c', 'ssd:/a:5']
+        ).locations.specs
     ] == ['/b', '/c', '/a']
 
 
@@ -135,7 +138,7 @@ def test_neighbours_with_similar_names_are_no_conflict(read):
         len(
             read(
                 locations=['ssd:/srv/a', 'ssd:/srv/a-b', 'ssd:/srv/ab']
-            ).locations
+            ).locations.specs
         )
         == 3
     )
@@ -181,12 +184,15 @@ def test_a_backend_whose_name_is_no_cluster_name_is_refused(read):
 def test_the_defaults_are_those_of_the_design(read):
     found = read()
     assert (
-        found.catalog,
-        found.placement,
-        found.copies,
-        found.min_copies,
+        found.catalog.url,
+        found.placement.name,
+        found.placement.copies,
+        found.uploads.min_copies,
     ) == ('sqlite:////var/lib/tmpl/catalog.sqlite', 'auto', 3, 1)
-    assert (found.directory_mode, found.group) == (0o750, None)
+    assert (found.locations.directory_mode, found.locations.group) == (
+        0o750,
+        None,
+    )
 
 
 def test_options_are_read_from_the_file(read):
@@ -200,13 +206,13 @@ def test_options_are_read_from_the_file(read):
         chunk_size=4096,
     )
     assert (
-        found.catalog,
-        found.placement,
-        found.copies,
-        found.min_copies,
-        found.write_timeout,
-        found.reserve,
-        found.chunk_size,
+        found.catalog.url,
+        found.placement.name,
+        found.placement.copies,
+        found.uploads.min_copies,
+        found.uploads.write_timeout,
+        found.locations.reserve,
+        found.uploads.chunk_size,
     ) == ('etcd://x', 'all_nodes', 5, 5, 7, 2.5, 4096)
 
 
@@ -236,7 +242,7 @@ def test_a_number_that_makes_no_sense_is_refused_by_name(read, options):
     [('0750', 0o750), ('750', 0o750), ('2770', 0o2770), ('02750', 0o2750)],
 )
 def test_a_directory_mode_is_octal(read, text, mode):
-    assert read(directory_mode=text).directory_mode == mode
+    assert read(directory_mode=text).locations.directory_mode == mode
 
 
 @pytest.mark.parametrize(
@@ -252,9 +258,9 @@ def test_a_directory_mode_that_makes_no_sense_is_refused(read, text):
 
 def test_a_group_is_a_name_or_a_number(read):
     mine = grp.getgrgid(os.getgid())
-    assert read(group=mine.gr_name).group == mine.gr_gid
-    assert read(group='12345').group == 12345
-    assert read(group='0').group == 0
+    assert read(group=mine.gr_name).locations.group == mine.gr_gid
+    assert read(group='12345').locations.group == 12345
+    assert read(group='0').locations.group == 0
 
 
 @pytest.mark.parametrize('group', ['no-such-group', '-1', '²'])

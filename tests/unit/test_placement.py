@@ -3,7 +3,6 @@ import dataclasses
 import hashlib
 import itertools
 import random
-import types
 
 import hypothesis
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects
+from tmpl_glance_store.options import placement as placement_options
 from tmpl_glance_store.placement import all_nodes
 from tmpl_glance_store.placement import contract
 from tmpl_glance_store.placement import hash_range
@@ -458,7 +458,7 @@ def test_nothing_is_placed_by_hash_among_all_nodes():
 
 def build(placement, locations, copies=2):
     return factory.build_policy(
-        types.SimpleNamespace(placement=placement, copies=copies), locations
+        placement_options.Placement(placement, copies), locations
     )
 
 

@@ -2,7 +2,6 @@
 """What the commands share: the catalog, and how figures are shown."""
 
 import argparse
-import dataclasses
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -96,9 +95,10 @@ def policy(
 
     :param pinned: the one for pinned templates
     """
-    if pinned:
-        options = dataclasses.replace(options, placement='all_nodes')
-    return factory.build_policy(options, catalog.locations())
+    return factory.build_policy(
+        options.placement.everywhere() if pinned else options.placement,
+        catalog.locations(),
+    )
 
 
 def digest_of(catalog: catalog_domain.Catalog, name: str) -> str:

@@ -14,6 +14,7 @@ from tmpl_glance_store.agent import service
 from tmpl_glance_store.options import agent as agent_opts
 from tmpl_glance_store.options import nova
 from tmpl_glance_store.options import nova_opts
+from tmpl_glance_store.options import plugins
 from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
@@ -65,11 +66,12 @@ def main(argv: list[str] | None = None) -> int:
 def _options(
     conf: cfg.ConfigOpts,
 ) -> tuple[opts.Options, agent_opts.AgentOptions]:
-    group = conf[conf.group]
     # A backend of Glance is its own cluster by default: see options/store.py.
     return (
-        opts.read(group, default_cluster=conf.group),
-        agent_opts.read(group),
+        opts.read(
+            plugins.group_of(conf, conf.group), default_cluster=conf.group
+        ),
+        agent_opts.read(conf[conf.group]),
     )
 
 

@@ -16,6 +16,7 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
 from tmpl_glance_store import version
 from tmpl_glance_store.catalog import catalog
+from tmpl_glance_store.options import plugins
 from tmpl_glance_store.options import store as opts
 
 
@@ -65,8 +66,9 @@ class Manage(app.App):
             prog='tmpl-agent',
             default_config_files=self.options.config_file,
         )
-        conf.register_opts(opts.STORE_OPTS, group=group)
-        self.store_options = opts.read(conf[group], default_cluster=group)
+        self.store_options = opts.read(
+            plugins.group_of(conf, group), default_cluster=group
+        )
         self.catalog = factory.build_catalog(self.store_options)
 
 

@@ -15,8 +15,7 @@ from tmpl_glance_store import layout
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store.localstore import staging
-from tmpl_glance_store.options import locations as location_options
-from tmpl_glance_store.options import store as opts
+from tmpl_glance_store.options import locations as opts
 
 LOG = logging.getLogger(__name__)
 
@@ -318,12 +317,13 @@ def read_copy(path: str) -> objects.Template:
 
 
 def attach(
-    spec: location_options.LocationSpec,
-    options: opts.Options,
+    spec: opts.LocationSpec,
+    options: opts.Locations,
     known: Sequence[objects.Location],
 ) -> LocalLocation:
     """Open the location *spec*, a new one if its directory has no marker.
 
+    :param options: of the node: its name, and how locations are kept
     :param known: the locations that the catalog has
     :raises LocationRefused: if it belongs to another node or cluster, if its
         disk seems not to be mounted, or if it cannot be read or written
@@ -369,8 +369,8 @@ def _read_marker(where: layout.Paths) -> Marker | None:
 
 def _create(
     where: layout.Paths,
-    spec: location_options.LocationSpec,
-    options: opts.Options,
+    spec: opts.LocationSpec,
+    options: opts.Locations,
     known: Sequence[objects.Location],
 ) -> Marker:
     replaced = os.path.exists(where.replaced)
@@ -407,7 +407,7 @@ def _create(
 
 
 def _check_owner(
-    where: layout.Paths, marker: Marker, options: opts.Options
+    where: layout.Paths, marker: Marker, options: opts.Locations
 ) -> None:
     if (marker.cluster, marker.node) != (options.cluster, options.node):
         raise exceptions.LocationRefused(
@@ -418,8 +418,8 @@ def _check_owner(
         )
 
 
-def _tier(spec: location_options.LocationSpec) -> str:
-    if spec.tier != location_options.AUTO:
+def _tier(spec: opts.LocationSpec) -> str:
+    if spec.tier != opts.AUTO:
         return spec.tier
     # What the kernel knows nothing of is not taken for an SSD.
     return objects.SSD if fsutil.rotates(spec.path) is False else objects.HDD

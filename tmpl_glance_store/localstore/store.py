@@ -9,7 +9,7 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import staging
-from tmpl_glance_store.options import store as opts
+from tmpl_glance_store.options import locations as opts
 
 LOG = logging.getLogger(__name__)
 
@@ -17,12 +17,12 @@ LOG = logging.getLogger(__name__)
 class LocalStore:
     """The locations of this host that can be used, and why others cannot.
 
-    :param options: of the store
+    :param options: which they are, and how they are kept
     """
 
-    def __init__(self, options: opts.Options) -> None:
+    def __init__(self, options: opts.Locations) -> None:
         self._options = options
-        self._refused = dict.fromkeys(options.locations, 'not looked at yet')
+        self._refused = dict.fromkeys(options.specs, 'not looked at yet')
         self._attached: dict[str, local.LocalLocation] = {}
         self._lock = threading.Lock()
 

@@ -6,11 +6,13 @@ import itertools
 import os
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from oslo_config import cfg
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
+from tmpl_glance_store.options import checks
 
 #: The tier of a location whose disk the kernel is asked about.
 AUTO = 'auto'
@@ -114,11 +116,38 @@ class LocationSpec:
         )
 
 
-def parse(texts: Iterable[str]) -> tuple[LocationSpec, ...]:
-    """Return the locations that the values of ``tmpl_store_locations`` name.
+@dataclasses.dataclass(frozen=True)
+class Locations:
+    """The directories of a node, and how they are kept.
 
-    :raises BadConfiguration: if there is none, or one lies within another
+    :ivar reserve: free space to leave untouched, in percent
+    :ivar group: number of the group that owns them; None: the process's own
     """
+
+    cluster: str
+    node: str
+    specs: tuple[LocationSpec, ...]
+    reserve: float
+    directory_mode: int
+    group: int | None
+
+
+def read(conf: Any, *, cluster: str, node: str) -> Locations:
+    """Return the checked locations of the option group *conf*.
+
+    :raises BadConfiguration: if a value makes no sense
+    """
+    return Locations(
+        cluster=cluster,
+        node=node,
+        specs=_specs(conf.tmpl_store_locations or ()),
+        reserve=conf.tmpl_store_reserve,
+        directory_mode=_mode(conf.tmpl_store_directory_mode),
+        group=checks.group('tmpl_store_group', conf.tmpl_store_group),
+    )
+
+
+def _specs(texts: Iterable[str]) -> tuple[LocationSpec, ...]:
     specs = tuple(LocationSpec.parse(text) for text in texts)
     if not specs:
         raise exceptions.BadConfiguration(
@@ -135,11 +164,7 @@ def parse(texts: Iterable[str]) -> tuple[LocationSpec, ...]:
     return specs
 
 
-def directory_mode(text: str) -> int:
-    """Return the mode that ``tmpl_store_directory_mode`` names.
-
-    :raises BadConfiguration: if it is none, or keeps the owner out
-    """
+def _mode(text: str) -> int:
     if not re.fullmatch(r'0?[0-7]{3,4}', text):
         raise exceptions.BadConfiguration(
             f'tmpl_store_directory_mode: {text!r} is not an octal mode such '

@@ -8,16 +8,17 @@ Nothing is registered at import.
 
 import dataclasses
 import socket
-from typing import Any
 
 from oslo_config import cfg
 
 from tmpl_glance_store import objects
+from tmpl_glance_store.options import catalog as catalog_options
 from tmpl_glance_store.options import checks
 from tmpl_glance_store.options import locations as location_options
-from tmpl_glance_store.options import placement
-from tmpl_glance_store.options import tls
-from tmpl_glance_store.options import uploads
+from tmpl_glance_store.options import placement as placement_options
+from tmpl_glance_store.options import plugins
+from tmpl_glance_store.options import tls as tls_options
+from tmpl_glance_store.options import uploads as upload_options
 
 DEFAULT_CLUSTER = 'tmpl'
 
@@ -45,22 +46,12 @@ remembers its node and is refused by another one. Default: the host name.
 """,
     ),
     *location_options.OPTS,
-    cfg.StrOpt(
-        'tmpl_store_catalog',
-        default='sqlite:////var/lib/tmpl/catalog.sqlite',
-        help="""
-URL of the catalog, which knows the templates and the images bound to them.
-
-``sqlite:///<absolute path>`` serves all processes of one machine. Keep the
-file on a disk that survives, and back it up: it holds the tokens that make
-the location URLs unforgeable.
-""",
-    ),
-    *placement.OPTS,
-    *uploads.OPTS,
+    *catalog_options.OPTS,
+    *placement_options.OPTS,
+    *upload_options.OPTS,
     *location_options.DIRECTORY_OPTS,
-    *uploads.CHUNK_OPTS,
-    *tls.OPTS,
+    *upload_options.CHUNK_OPTS,
+    *tls_options.OPTS,
     cfg.IntOpt(
         'tmpl_store_read_timeout',
         default=10,
@@ -76,59 +67,50 @@ Raise it if nodes are so busy that reads fail over for no other reason.
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """All options of one store, checked; see the option helps for units."""
+    """All options of one store, checked, by who reads them.
+
+    :ivar read_timeout: in seconds
+    """
 
     cluster: str
     node: str
-    locations: tuple[location_options.LocationSpec, ...]
-    catalog: str
-    placement: str
-    copies: int
-    min_copies: int
-    write_timeout: int
-    reserve: float
-    directory_mode: int
-    group: int | None
-    chunk_size: int
-    tls_ca: str | None
-    tls_certificate: str | None
-    tls_key: str | None
+    locations: location_options.Locations
+    catalog: catalog_options.Catalog
+    placement: placement_options.Placement
+    uploads: upload_options.Uploads
+    tls: tls_options.Tls
     read_timeout: int
 
 
-def read(conf: Any, default_cluster: str = DEFAULT_CLUSTER) -> Options:
-    """Return the checked options of the option group *conf*.
+def read(
+    group: plugins.Group, default_cluster: str = DEFAULT_CLUSTER
+) -> Options:
+    """Return the checked options of a store.
 
-    :param conf: an object with one attribute an option
+    :param group: takes our options, and those that plug-ins bring
     :param default_cluster: the cluster's name unless the option is set
     :raises BadConfiguration: if a value makes no sense; says which and why
     """
+    brought = plugins.reader(group)
     with checks.refused():
+        found = group(STORE_OPTS)
+        cluster = checks.name(
+            'tmpl_store_cluster',
+            objects.CLUSTER,
+            found.tmpl_store_cluster or default_cluster,
+        )
+        node = checks.name(
+            'tmpl_store_node',
+            objects.NODE,
+            found.tmpl_store_node or socket.gethostname(),
+        )
         return Options(
-            cluster=checks.name(
-                'tmpl_store_cluster',
-                objects.CLUSTER,
-                conf.tmpl_store_cluster or default_cluster,
-            ),
-            node=checks.name(
-                'tmpl_store_node',
-                objects.NODE,
-                conf.tmpl_store_node or socket.gethostname(),
-            ),
-            locations=location_options.parse(conf.tmpl_store_locations or ()),
-            catalog=conf.tmpl_store_catalog,
-            placement=conf.tmpl_store_placement,
-            copies=conf.tmpl_store_copies,
-            min_copies=uploads.min_copies(conf),
-            write_timeout=conf.tmpl_store_write_timeout,
-            reserve=conf.tmpl_store_reserve,
-            directory_mode=location_options.directory_mode(
-                conf.tmpl_store_directory_mode
-            ),
-            group=checks.group('tmpl_store_group', conf.tmpl_store_group),
-            chunk_size=conf.tmpl_store_chunk_size,
-            tls_ca=conf.tmpl_store_tls_ca,
-            tls_certificate=conf.tmpl_store_tls_certificate,
-            tls_key=conf.tmpl_store_tls_key,
-            read_timeout=conf.tmpl_store_read_timeout,
+            cluster=cluster,
+            node=node,
+            locations=location_options.read(found, cluster=cluster, node=node),
+            catalog=catalog_options.read(found, brought),
+            placement=placement_options.read(found, brought),
+            uploads=upload_options.read(found),
+            tls=tls_options.read(found),
+            read_timeout=found.tmpl_store_read_timeout,
         )

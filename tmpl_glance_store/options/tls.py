@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The certificates by which the nodes of a cluster know each other."""
 
+import dataclasses
+from typing import Any
+
 from oslo_config import cfg
 
 OPTS = [
@@ -32,3 +35,24 @@ Without a passphrase, and readable by nobody but the user of the process.
 """,
     ),
 ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """Paths of PEM files; None: not set."""
+
+    ca: str | None
+    certificate: str | None
+    key: str | None
+
+
+def read(conf: Any) -> Tls:
+    """Return the paths in the option group *conf*.
+
+    Whether they are all there is checked by who needs them.
+    """
+    return Tls(
+        conf.tmpl_store_tls_ca,
+        conf.tmpl_store_tls_certificate,
+        conf.tmpl_store_tls_key,
+    )

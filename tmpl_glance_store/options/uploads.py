@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an upload waits for, and how much of it is in memory."""
 
+import dataclasses
 from typing import Any
 
 from oslo_config import cfg
@@ -52,14 +53,27 @@ whatever the value.
 ]
 
 
-def min_copies(conf: Any) -> int:
-    """Return ``tmpl_store_min_copies``.
+@dataclasses.dataclass(frozen=True)
+class Uploads:
+    """How an upload is taken; ``write_timeout`` in seconds."""
 
-    :raises BadConfiguration: if there can never be as many
+    chunk_size: int
+    write_timeout: int
+    min_copies: int
+
+
+def read(conf: Any) -> Uploads:
+    """Return the checked options of uploads in the group *conf*.
+
+    :raises BadConfiguration: if there can never be as many copies
     """
     if conf.tmpl_store_min_copies > conf.tmpl_store_copies:
         raise exceptions.BadConfiguration(
             f'tmpl_store_min_copies ({conf.tmpl_store_min_copies}) exceeds '
             f'tmpl_store_copies ({conf.tmpl_store_copies})'
         )
-    return int(conf.tmpl_store_min_copies)
+    return Uploads(
+        chunk_size=conf.tmpl_store_chunk_size,
+        write_timeout=conf.tmpl_store_write_timeout,
+        min_copies=conf.tmpl_store_min_copies,
+    )

@@ -145,7 +145,7 @@ class Bench:
             policy=self.here.policy_of,
             everywhere=functools.partial(
                 factory.build_policy,
-                dataclasses.replace(self.host.options, placement='all_nodes'),
+                self.host.options.placement.everywhere(),
             ),
             absences=self.absences,
             transfers=self.transfers,

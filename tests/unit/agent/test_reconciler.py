@@ -108,10 +108,9 @@ def test_time_alone_makes_a_node_gone(bench: Bench) -> None:
         tmpl_store_catalog=bench.host.catalog_url,
     )
     lost.repository()
-    for each in bench.here, bench.there:
-        each._options = dataclasses.replace(each._options, copies=1)
     bench.here._make_policy = functools.partial(
-        factory.build_policy, bench.here._options
+        factory.build_policy,
+        dataclasses.replace(bench.host.options.placement, copies=1),
     )
     add(bench.there, DATA)
     assert bench.run().actions == ()
