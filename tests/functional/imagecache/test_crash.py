@@ -13,8 +13,7 @@ from harness import agents
 from harness import host as hosts
 from harness.etcd import eventually
 from tests.functional import hostile
-from tests.functional.test_imagecache import Site
-from tests.functional.test_imagecache import make_site
+from tests.functional.imagecache.site import Site
 from tmpl_glance_store.imagecache import states
 
 pytestmark = [
@@ -22,8 +21,6 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason='only root can mount disks'),
 ]
-
-__all__ = ('make_site',)  # a fixture
 
 ROUNDS = 12
 
