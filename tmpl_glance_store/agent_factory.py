@@ -173,7 +173,7 @@ class _Parts:
             ),
             base_files=(
                 base_files.BaseFiles(
-                    self._image_cache, self._repository.catalog
+                    self._image_cache, self._repository.catalog.published
                 )
                 if self._image_cache is not None
                 else base_files.Step()

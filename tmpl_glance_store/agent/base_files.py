@@ -6,10 +6,9 @@ that comes of it. It ends with :meth:`BaseFiles.run`.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Callable, Collection, Iterator, Set
 
 from tmpl_glance_store import imagecache
-from tmpl_glance_store.catalog import catalog as catalog_domain
 from tmpl_glance_store.catalog.snapshot import Snapshot
 from tmpl_glance_store.localstore import location as local
 
@@ -61,13 +60,19 @@ class Step:
 
 
 class BaseFiles(Step):
-    """Keeps Nova's image cache in line with the copies on this node."""
+    """Keeps Nova's image cache in line with the copies on this node.
+
+    :param published: tells the catalog of the copy (digest, location id)
+        which images its base files serve, and why it has none
+    """
 
     def __init__(
-        self, cache: imagecache.ImageCache, catalog: catalog_domain.Catalog
+        self,
+        cache: imagecache.ImageCache,
+        published: Callable[[str, str, tuple[str, ...], str], None],
     ) -> None:
         self._cache = cache
-        self._catalog = catalog
+        self._published = published
         self._wished: frozenset[str] = frozenset()
 
     @property
@@ -136,7 +141,7 @@ class BaseFiles(Step):
         if copy is not None and (
             (copy.published, copy.refused) != (published, refused)
         ):
-            self._catalog.published(digest, location_id, published, refused)
+            self._published(digest, location_id, published, refused)
 
 
 def _held(

@@ -36,10 +36,11 @@ class Downloads:
             names = os.listdir(self._directory)
         except OSError:
             return False
+        there = frozenset(name for name in names if _BASE.fullmatch(name))
+        # Beside a base file it is what an end of Nova has left.
         running = frozenset(
             name.removesuffix(_PART) for name in names if name.endswith(_PART)
-        )
-        there = frozenset(name for name in names if _BASE.fullmatch(name))
+        ).difference(there)
         with self._mutex:
             # What is there at the first look may have been there for long.
             new = there - (there if self._there is None else self._there)

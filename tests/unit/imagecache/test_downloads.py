@@ -27,3 +27,12 @@ def test_without_novas_directory_nothing_is_downloaded(tmp_path):
     shown = downloads.Downloads(str(tmp_path / 'gone'))
     assert not shown.look()
     assert shown.take(frozenset([NAME])) == frozenset()
+
+
+def test_what_an_end_of_nova_has_left_is_no_download(tmp_path):
+    shown = downloads.Downloads(str(tmp_path))
+    (tmp_path / f'{NAME}.part').touch()
+    assert shown.look()
+    (tmp_path / NAME).touch()
+    assert shown.take(frozenset([NAME])) == {NAME}  # it has appeared
+    assert shown.take(frozenset([NAME])) == frozenset()
