@@ -102,5 +102,7 @@ def images(user: Callable[..., ImageClient]) -> ImageClient:
 @pytest.fixture
 def disks(tmp_path: pathlib.Path) -> Iterator[mounts.Disks]:
     """Mount disks that are gone when the test ends."""
+    if missing := mounts.missing():
+        pytest.skip(f'there is no {", ".join(missing)}; see bindep.txt')
     with contextlib.ExitStack() as stack:
         yield mounts.Disks(tmp_path, stack)
