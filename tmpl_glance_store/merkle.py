@@ -98,19 +98,36 @@ def layer_root(layer: Sequence[bytes], piece: int) -> bytes:
     return root(layer, filler=_uniform_root(_ZERO_LEAF, piece // BLOCK))
 
 
-def is_layer_of(layer: Sequence[bytes], size: int, piece: int) -> bool:
-    """Tell whether *layer* has one hash for each piece of such a file."""
-    return (
-        piece >= BLOCK
-        and piece & (piece - 1) == 0
-        and len(layer) == -(-size // piece)
-        and all(len(each) == HASH_SIZE for each in layer)
-    )
-
-
 def split_layer(data: bytes) -> list[bytes]:
     """Return the hashes in *data*, the content of a ``pieces`` file."""
     return [data[i : i + HASH_SIZE] for i in range(0, len(data), HASH_SIZE)]
+
+
+def layer_size(size: int, piece: int) -> int:
+    """Return the bytes that the piece layer of a file of *size* bytes has."""
+    return -(-size // piece) * HASH_SIZE
+
+
+def prove_layer(
+    pieces: bytes, size: int, piece: int, digest: bytes
+) -> list[bytes]:
+    """Return the hashes in *pieces*, once they are proved.
+
+    :param pieces: the content of a ``pieces`` file, from whoever gave it
+    :param size: of the file in bytes
+    :param piece: the piece size in bytes
+    :param digest: the root (raw) that they have to lead to
+    :raises ValueError: if they do not; says why
+    """
+    if piece < BLOCK or piece & (piece - 1):
+        raise ValueError(f'there are no pieces of {piece} bytes')
+    # With the filler of the tree added, a longer layer has the same root.
+    if len(pieces) != layer_size(size, piece):
+        raise ValueError(f'{len(pieces)} bytes are not one hash a piece')
+    layer = split_layer(pieces)
+    if layer_root(layer, piece) != digest:
+        raise ValueError('the hashes of the pieces prove another digest')
+    return layer
 
 
 class TreeHasher:

@@ -6,6 +6,7 @@ again when they change: certificates are renewed while the processes run.
 """
 
 import dataclasses
+import ipaddress
 import logging
 import os
 import ssl
@@ -127,3 +128,29 @@ def server(files: Files) -> Context:
 def client(files: Files, *, verify_host: bool = True) -> Context:
     """Return what a client needs to talk to a listener of the cluster."""
     return Context(files, ssl.PROTOCOL_TLS_CLIENT, verify_host=verify_host)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether *host* is an IP address that only this machine reaches."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def require(host: str, what: str, *, secure: bool) -> None:
+    """Allow what has mutual TLS, or does not leave this machine.
+
+    The one place of that rule, and it fails closed: a host that is no IP
+    address is not loopback.
+
+    :param host: the address to listen on, or to call
+    :param what: what listens there, or calls: the error begins with it
+    :param secure: whether it uses mutual TLS
+    :raises BadConfiguration: if it is neither
+    """
+    if not secure and not is_loopback(host):
+        raise exceptions.BadConfiguration(
+            f'{what} on {host} needs mutual TLS: set {", ".join(OPTIONS)}, '
+            'or use 127.0.0.1'
+        )

@@ -41,6 +41,7 @@ from tmpl_glance_store.agent import metrics as api_metrics
 from tmpl_glance_store.agent import status as agent_status
 from tmpl_glance_store.agent.http import application as api
 from tmpl_glance_store.agent.http import listener
+from tmpl_glance_store.agent.http import server
 from tmpl_glance_store.remote import http as remote_http
 from tmpl_glance_store.remote import templates
 
@@ -936,7 +937,7 @@ def test_a_request_that_is_none_ends_its_connection(
 def test_connections_are_bounded(
     stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, '_CONNECTIONS', 8)
+    monkeypatch.setattr(server, '_CONNECTIONS', 8)
     with Node(stored.root, threads=1, timeout=LONG) as node:
         with contextlib.ExitStack() as stack:
             for _ in range(8):

@@ -3,6 +3,7 @@ import functools
 import hashlib
 import itertools
 import random
+from collections.abc import Callable
 
 import hypothesis
 import libtorrent as lt
@@ -294,3 +295,49 @@ def test_a_row_is_filled_up_to_its_width(length, doublings):
         full = list(pair(full[::2], full[1::2]))
     assert merkle.root(row, width, filler) == full[0]
     assert row == [bytes([n]) * 32 for n in range(length)]
+
+
+@pytest.mark.parametrize(
+    'size',
+    [0, 1, merkle.MIN_PIECE, merkle.MIN_PIECE + 1, 5 * merkle.MIN_PIECE + 77],
+)
+def test_a_layer_proves_the_digest_of_its_file(size: int) -> None:
+    hasher = merkle.TreeHasher()
+    hasher.update(bytes(range(256)) * (size // 256) + b'x' * (size % 256))
+    digest, layer = hasher.finish()
+    assert (
+        merkle.prove_layer(b''.join(layer), size, hasher.piece, digest)
+        == layer
+    )
+
+
+@pytest.mark.parametrize(
+    ('change', 'piece', 'why'),
+    [
+        (
+            lambda layer: b'',
+            merkle.MIN_PIECE,
+            '0 bytes are not one hash a piece',
+        ),
+        (lambda layer: layer[:-1], merkle.MIN_PIECE, 'not one hash a piece'),
+        (
+            lambda layer: layer + bytes(32),
+            merkle.MIN_PIECE,
+            'not one hash a piece',
+        ),
+        (lambda layer: layer[::-1], merkle.MIN_PIECE, 'prove another digest'),
+        (lambda layer: layer, 2 * merkle.MIN_PIECE, 'not one hash a piece'),
+        (lambda layer: layer, 0, 'no pieces of 0 bytes'),
+        (lambda layer: layer, 3 * merkle.BLOCK, 'no pieces of 49152 bytes'),
+    ],
+)
+def test_a_layer_that_does_not_is_refused(
+    change: Callable[[bytes], bytes], piece: int, why: str
+) -> None:
+    hasher = merkle.TreeHasher()
+    hasher.update(bytes(range(256)) * (5 * merkle.MIN_PIECE // 256))
+    digest, layer = hasher.finish()
+    with pytest.raises(ValueError, match=why):
+        merkle.prove_layer(
+            change(b''.join(layer)), 5 * merkle.MIN_PIECE, piece, digest
+        )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of mutual TLS."""
+"""The rule of what needs mutual TLS, and the options that name its files."""
 
 import pathlib
 
@@ -9,13 +9,43 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import tls
 
 
-def test_tls_needs_all_its_files() -> None:
-    assert tls.Files.read(None, '', None) is None
-    assert tls.Files.read('a', 'b', 'c') == tls.Files('a', 'b', 'c')
+@pytest.mark.parametrize('host', ['127.0.0.1', '127.9.9.9', '::1'])
+def test_what_stays_on_this_machine_needs_no_tls(host: str) -> None:
+    tls.require(host, 'it', secure=False)
+
+
+@pytest.mark.parametrize(
+    'host', ['0.0.0.0', '::', '192.0.2.1', '2001:db8::1', 'localhost', '']
+)
+def test_everything_else_needs_it(host: str) -> None:
     with pytest.raises(
-        exceptions.BadConfiguration, match=r'^tmpl_store_tls_key: not set'
+        exceptions.BadConfiguration, match=r'it on .*tmpl_store_tls_ca'
     ):
-        tls.Files.read('a', 'b', None)
+        tls.require(host, 'it', secure=False)
+    tls.require(host, 'it', secure=True)
+
+
+def test_without_the_three_options_there_are_no_files() -> None:
+    assert tls.Files.read(None, '', None) is None
+
+
+def test_with_all_three_there_are() -> None:
+    assert tls.Files.read('a', 'b', 'c') == tls.Files('a', 'b', 'c')
+
+
+@pytest.mark.parametrize(
+    ('values', 'missing'),
+    [
+        (('a', None, None), 'tls_certificate, tmpl_store_tls_key: not set'),
+        (('a', 'b', ''), '^tmpl_store_tls_key: not set'),
+        ((None, 'b', 'c'), '^tmpl_store_tls_ca: not set'),
+    ],
+)
+def test_some_of_them_are_refused_and_the_others_named(
+    values: tuple[str | None, str | None, str | None], missing: str
+) -> None:
+    with pytest.raises(exceptions.BadConfiguration, match=missing):
+        tls.Files.read(*values)
 
 
 def test_tls_files_that_cannot_be_used_are_named(

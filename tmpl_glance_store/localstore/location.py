@@ -299,7 +299,7 @@ def read_copy(path: str) -> objects.Template:
         with open(os.path.join(path, layout.TEMPLATE), 'rb') as file:
             template = objects.Template.from_json(file.read())
         with open(os.path.join(path, layout.PIECES), 'rb') as file:
-            layer = merkle.split_layer(file.read())
+            pieces = file.read()
         size = os.stat(os.path.join(path, layout.IMAGE)).st_size
     except (FileNotFoundError, IsADirectoryError, ValueError) as exc:
         raise exceptions.CorruptCopy(f'{path}: {exc}') from exc
@@ -309,10 +309,12 @@ def read_copy(path: str) -> objects.Template:
         raise exceptions.CorruptCopy(
             f'{path}: image has {size} bytes instead of {template.size}'
         )
-    if not merkle.is_layer_of(layer, size, template.piece_size):
-        raise exceptions.CorruptCopy(f'{path}: not one hash a piece')
-    if merkle.layer_root(layer, template.piece_size).hex() != template.digest:
-        raise exceptions.CorruptCopy(f'{path}: pieces prove another digest')
+    try:
+        merkle.prove_layer(
+            pieces, size, template.piece_size, bytes.fromhex(template.digest)
+        )
+    except ValueError as exc:
+        raise exceptions.CorruptCopy(f'{path}: {exc}') from exc
     return template
 
 

@@ -148,12 +148,11 @@ class RemoteFile:
         )
 
     def _try(self, url: str, index: int) -> memoryview:
-        if self._connection is None:
-            self._begin(url, index)
+        connection = self._connection or self._begin(url, index)
         template = self._template
         start = index * template.piece_size
         data = self._buffer[: min(template.piece_size, template.size - start)]
-        self._connection.read_into(data)
+        connection.read_into(data)
         hash_at = index * merkle.HASH_SIZE
         if (
             merkle.piece_hash(data, template.size, template.piece_size)
@@ -165,7 +164,7 @@ class RemoteFile:
         self._turns.succeeded()
         return data
 
-    def _begin(self, url: str, index: int) -> None:
+    def _begin(self, url: str, index: int) -> contract.Connection:
         """Ask the holder at *url* for everything from piece *index* on."""
         template = self._template
         self._connection = connection = self._remote.connect(url)
@@ -181,6 +180,7 @@ class RemoteFile:
             index * template.piece_size,
             min((last + 1) * template.piece_size, template.size),
         )
+        return connection
 
     def _drop(self, url: str, exc: contract.HolderFailed) -> None:
         LOG.warning(

@@ -152,7 +152,17 @@ class RemoteTemplates:
             layer = self._layers.get(template.digest)
         if layer is None:
             layer = connection.layer(template)
-            _prove_layer(layer, template)
+            try:
+                merkle.prove_layer(
+                    layer,
+                    template.size,
+                    template.piece_size,
+                    bytes.fromhex(template.digest),
+                )
+            except ValueError as exc:
+                raise contract.HolderLied(
+                    f'gave a bad piece layer: {exc}'
+                ) from exc
         with self._lock:
             self._layers[template.digest] = layer
             self._layers.move_to_end(template.digest)
@@ -178,12 +188,3 @@ class RemoteTemplates:
             return sorted(
                 dict.fromkeys(holders), key=self._suspects.__contains__
             )
-
-
-def _prove_layer(layer: bytes, template: objects.Template) -> None:
-    # With the filler of the tree added, a longer layer has the same root.
-    if len(layer) != http.layer_size(template):
-        raise contract.HolderLied(f'gave a piece layer of {len(layer)} bytes')
-    root = merkle.layer_root(merkle.split_layer(layer), template.piece_size)
-    if root.hex() != template.digest:
-        raise contract.HolderLied('gave the piece layer of something else')

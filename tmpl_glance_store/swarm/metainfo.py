@@ -28,8 +28,11 @@ def metainfo(
     """
     if not template.size:
         raise exceptions.Invalid('an empty template cannot be transferred')
-    prove_layer(template, pieces)
     digest = bytes.fromhex(template.digest)
+    try:
+        merkle.prove_layer(pieces, template.size, template.piece_size, digest)
+    except ValueError as exc:
+        raise exceptions.CorruptCopy(f'{template.digest}: {exc}') from exc
     info: dict[str, Any] = {
         'file tree': {
             NAME: {'': {'length': template.size, 'pieces root': digest}}
@@ -44,24 +47,6 @@ def metainfo(
     # The layer of a single piece would be the digest again: BEP 52 omits it.
     layers = {digest: pieces} if template.size > template.piece_size else {}
     return bencode({'info': info, 'piece layers': layers})
-
-
-def prove_layer(template: objects.Template, pieces: bytes) -> None:
-    """Check that *pieces* prove the digest of *template*.
-
-    :raises CorruptCopy: if they do not
-    """
-    count = -(-template.size // template.piece_size)
-    if len(pieces) == count * merkle.HASH_SIZE:
-        layer = merkle.split_layer(pieces)
-        if (
-            merkle.layer_root(layer, template.piece_size).hex()
-            == template.digest
-        ):
-            return
-    raise exceptions.CorruptCopy(
-        f'the piece hashes of {template.digest} do not prove it'
-    )
 
 
 def bencode(value: Any) -> bytes:

@@ -3,7 +3,6 @@
 
 import dataclasses
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ from concurrent import futures
 import libtorrent as lt
 
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import layout
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store import tls as tls_files
@@ -19,7 +19,6 @@ from tmpl_glance_store.swarm import engine
 from tmpl_glance_store.swarm import identity
 from tmpl_glance_store.swarm import incoming
 from tmpl_glance_store.swarm import metainfo
-from tmpl_glance_store.swarm import settings
 from tmpl_glance_store.swarm.progress import COMPLETE
 from tmpl_glance_store.swarm.progress import FAILED
 from tmpl_glance_store.swarm.progress import FETCHING
@@ -51,7 +50,7 @@ class _Transfer:
 
     @property
     def image(self) -> str:
-        return os.path.join(self.directory, 'image')
+        return layout.CopyPaths(self.directory).image
 
 
 class Swarm:
@@ -80,12 +79,7 @@ class Swarm:
         download_limit: int = 0,
         ended: Callable[[str], None] | None = None,
     ) -> None:
-        if tls is None and not settings.is_loopback(host):
-            # Fails closed: DESIGN, invariant 8.
-            raise exceptions.BadConfiguration(
-                f'the swarm must not listen on {host} without TLS: set '
-                f'{", ".join(tls_files.OPTIONS)}, or listen on 127.0.0.1'
-            )
+        tls_files.require(host, 'the swarm', secure=tls is not None)
         self._tls = tls
         self._ca = identity.prove(tls) if tls else None
         self._ended = ended
@@ -279,7 +273,7 @@ class Swarm:
         params = lt.load_torrent_buffer(transfer.metainfo)
         transfer.metainfo = b''  # up to 256 KiB
         params.save_path = transfer.directory
-        params.renamed_files = {0: 'image'}
+        params.renamed_files = {0: layout.IMAGE}
         params.storage_mode = lt.storage_mode_t.storage_mode_sparse
         # Paused until it has its certificate.
         params.flags = flags | lt.torrent_flags.paused

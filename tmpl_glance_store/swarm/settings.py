@@ -56,14 +56,6 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach *host*."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def interfaces(host: str, port: int, tls: bool) -> dict[str, Any]:
     """Return the settings that say where to listen and connect from.
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The listener of the agent's API: where it listens, and its threads."""
 
-import ipaddress
 import logging
 import os
 import socket
@@ -133,10 +132,6 @@ def _resolve(host: str, port: int, secure: bool) -> tuple[str, int]:
             f'the API cannot listen on {host!r}: {exc}'
         ) from exc
     address = str(found[0][4][0])
-    if not secure and not ipaddress.ip_address(address).is_loopback:
-        raise exceptions.BadConfiguration(
-            f'the API does not listen on {host} without mutual TLS, since '
-            f'anybody there could read all templates: set '
-            f'{", ".join(tls.OPTIONS)}, or listen on 127.0.0.1'
-        )
+    # Anybody there could read all templates.
+    tls.require(address, 'the API', secure=secure)
     return address, port
