@@ -361,11 +361,13 @@ class Cluster:
 
     def live(self, *agents: Agent) -> bool:
         """Tell whether the catalog has all of *agents* as live."""
-        return {each.name for each in agents} <= self.catalog.nodes().keys()
+        return {
+            each.name for each in agents
+        } <= self.catalog.nodes.live().keys()
 
     def holders(self, digest: str) -> list[str]:
         """Return the nodes that have a copy, says the catalog."""
-        return sorted(self.catalog.nodes_with(digest))
+        return sorted(self.catalog.nodes.with_copy(digest))
 
     def wait_for_holders(self, digest: str, *names: str) -> None:
         """Wait until exactly the nodes *names* have a copy."""
@@ -398,15 +400,15 @@ class Cluster:
         assert eventually(view.is_clean, LONG), view.disagreements()
 
     def _missing(self, away: tuple[str, ...]) -> Iterator[str]:
-        locations = self.catalog.locations()
+        locations = self.catalog.locations.all()
         policy = factory.build_policy(self.options.placement, locations)
-        for record in self.catalog.templates():
+        for record in self.catalog.bindings.templates():
             digest = record.template.digest
             if not record.images:
                 yield f'{digest} has no images'
             complete = {
                 copy.location_id
-                for copy in self.catalog.copies(digest)
+                for copy in self.catalog.copies.of(digest)
                 if copy.complete
             }
             for target in policy.targets(

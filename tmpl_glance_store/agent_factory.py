@@ -34,7 +34,7 @@ from tmpl_glance_store.agent import transfers as agent_transfers
 from tmpl_glance_store.agent import watch as agent_watch
 from tmpl_glance_store.agent.http import application
 from tmpl_glance_store.agent.http import listener
-from tmpl_glance_store.catalog import snapshot as catalog_view
+from tmpl_glance_store.catalog import view as catalog_view
 from tmpl_glance_store.options import agent as agent_opts
 from tmpl_glance_store.options import nova as nova_opts
 from tmpl_glance_store.options import store as opts
@@ -173,7 +173,8 @@ class _Parts:
             ),
             base_files=(
                 base_files.BaseFiles(
-                    self._image_cache, self._repository.catalog.published
+                    self._image_cache,
+                    self._repository.catalog.copies.published,
                 )
                 if self._image_cache is not None
                 else base_files.Step()

@@ -37,7 +37,7 @@ class Recovery:
 
     def recover(self, location: local.LocalLocation) -> None:
         """Clean a location up, and bring catalog and disk into agreement."""
-        recorded = self._catalog.copies_in(location.record.id)
+        recorded = self._catalog.copies.in_location(location.record.id)
         try:
             left = location.clean_incoming()
             if left:
@@ -61,9 +61,9 @@ class Recovery:
 
     def forget_deleted(self) -> None:
         """Remove the records of deleted templates whose copies are gone."""
-        for record in self._catalog.templates():
+        for record in self._catalog.bindings.templates():
             if record.deleted_at is not None:
-                self._catalog.forget_template(record.template.digest)
+                self._catalog.bindings.forget(record.template.digest)
 
     def settle(
         self,
@@ -89,7 +89,7 @@ class Recovery:
                 return
             except exceptions.CorruptCopy:
                 if copy is not None:
-                    self._catalog.forget_copy(copy.digest, copy.location_id)
+                    self._catalog.copies.forget(copy.digest, copy.location_id)
                 return
             # Only intended: the upload crashed before it was promised.
             self.decide(
@@ -111,7 +111,7 @@ class Recovery:
             image is bound to it: the catalog may have lost what it knew
         :param proved: whether its bytes have just been proved
         """
-        record = self._catalog.template(template.digest)
+        record = self._catalog.bindings.template(template.digest)
         if record is None:
             wanted = promised
         else:
@@ -119,10 +119,10 @@ class Recovery:
                 promised and record.deleted_at is None
             )
         if wanted:
-            self._catalog.adopt(template, location.record.id, proved)
+            self._catalog.copies.adopt(template, location.record.id, proved)
             return
         self._withdraw(template.digest, location)
-        self._catalog.forget_template(template.digest)
+        self._catalog.bindings.forget(template.digest)
 
     def arrived(
         self,
@@ -137,10 +137,10 @@ class Recovery:
 
         :returns: whether the copy stays
         """
-        self._catalog.intend(template.digest, location.record.id)
+        self._catalog.copies.intend(template.digest, location.record.id)
         if not staged.place(template.digest):
             return False
-        record = self._catalog.template(template.digest)
+        record = self._catalog.bindings.template(template.digest)
         # One that is only pinned has no images, and is wanted all the same.
         self.decide(
             template,
@@ -175,7 +175,7 @@ class Recovery:
             if lock is None:
                 return  # whoever holds it decides
             with lock:
-                if not self._catalog.unreferenced(digest):
+                if not self._catalog.bindings.is_unreferenced(digest):
                     return
                 self._withdraw(digest, location)
             self._step('copy forgotten')
@@ -187,10 +187,10 @@ class Recovery:
         what the copy was. A new copy may take its place right after it went:
         the record of that one stays.
         """
-        revision = self._catalog.copy_revision(digest, location.record.id)
+        revision = self._catalog.copies.revision(digest, location.record.id)
         location.withdraw(digest)
         self._step('withdrawn')
-        self._catalog.forget_copy(digest, location.record.id, revision)
+        self._catalog.copies.forget(digest, location.record.id, revision)
 
     def release(
         self,
@@ -206,12 +206,14 @@ class Recovery:
         if lock is None:
             return  # somebody is binding an image to it
         with lock:
-            if self._catalog.release(digest, location.record.id, keepers):
+            if self._catalog.copies.release(
+                digest, location.record.id, keepers
+            ):
                 location.withdraw(digest)
 
     def _drop_record(self, digest: str, location: local.LocalLocation) -> None:
         """Drop the record of a copy that is not on disk."""
-        self._catalog.drop_copy(
+        self._catalog.copies.drop(
             digest, location.record.id, lambda: location.holds(digest)
         )
-        self._catalog.forget_template(digest)
+        self._catalog.bindings.forget(digest)

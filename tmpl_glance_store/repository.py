@@ -107,7 +107,7 @@ class Repository:
         :returns: whether there is a new location
         """
         if known is None:
-            known = self._catalog.locations()
+            known = self._catalog.locations.all()
         self.store.attach(known)
         new = [
             location
@@ -120,7 +120,7 @@ class Repository:
         if new:
             self._known = {
                 image.image_id.lower(): image
-                for image in self._catalog.images()
+                for image in self._catalog.bindings.images()
             }
             self.recovery.forget_deleted()
             self._opened.update(location.record.id for location in new)
@@ -146,7 +146,7 @@ class Repository:
 
     def policy(self) -> placement.Policy:
         """Return the placement policy over the cluster's locations now."""
-        return self.policy_of(self._catalog.locations())
+        return self.policy_of(self._catalog.locations.all())
 
     def policy_of(self, locations: list[objects.Location]) -> placement.Policy:
         """Return the placement policy over *locations*."""
@@ -225,7 +225,7 @@ class Repository:
     def _wait_for_copies(self, digest: str, wanted: int) -> bool:
         deadline = time.monotonic() + self._write_timeout
         with contextlib.closing(self._catalog.watch()) as watch:
-            while len(self._catalog.nodes_with(digest)) < wanted:
+            while len(self._catalog.nodes.with_copy(digest)) < wanted:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
@@ -238,7 +238,7 @@ class Repository:
                 f'image id {image_id!r} must match {objects.IMAGE_ID.pattern}'
             )
         with contextlib.suppress(exceptions.NotFound):
-            self._catalog.image(image_id)
+            self._catalog.bindings.image(image_id)
             raise exceptions.Duplicate(f'image {image_id} is stored already')
 
     def _keep(
@@ -268,7 +268,9 @@ class Repository:
             try:
                 lock = location.hold(template.digest, _LOCK_WAIT)
             except exceptions.CorruptCopy:
-                self._catalog.forget_copy(template.digest, location.record.id)
+                self._catalog.copies.forget(
+                    template.digest, location.record.id
+                )
                 continue
             if lock is not None:
                 with lock:
@@ -284,7 +286,7 @@ class Repository:
         image: objects.Image,
     ) -> bool:
         """Make the copy visible and bind it; False if another was faster."""
-        self._catalog.intend(template.digest, target.record.id)
+        self._catalog.copies.intend(template.digest, target.record.id)
         self._step('intended')
         try:
             if not staged.place(template.digest):
@@ -310,7 +312,7 @@ class Repository:
         if staged.placed:
             self.recovery.decide(template, target, promised=False)
         else:
-            self._catalog.drop_copy(
+            self._catalog.copies.drop(
                 template.digest,
                 target.record.id,
                 lambda: target.holds(template.digest),
@@ -323,13 +325,13 @@ class Repository:
         location: local.LocalLocation,
     ) -> None:
         try:
-            self._catalog.bind(image, template, location.record.id)
+            self._catalog.bindings.bind(image, template, location.record.id)
         except BaseException:
             # The commit may have gone through, and only its answer be lost.
             with contextlib.suppress(
                 exceptions.NotFound, exceptions.Unavailable
             ):
-                self._catalog.unbind(image)
+                self._catalog.bindings.unbind(image)
             raise
 
     def _target(
@@ -420,8 +422,8 @@ class Repository:
         length: int | None,
         chunk_size: int,
     ) -> remote_file.RemoteFile:
-        record = self._catalog.template(digest)
-        holders = self._catalog.holders(digest)
+        record = self._catalog.bindings.template(digest)
+        holders = self._catalog.nodes.holders(digest)
         if record is None or not holders:
             raise exceptions.Unavailable(
                 '; '.join(
@@ -449,7 +451,7 @@ class Repository:
         location = self.store.find(digest)
         if location is not None:
             return location.size(digest)
-        record = self._catalog.template(digest)
+        record = self._catalog.bindings.template(digest)
         if record is None:
             raise exceptions.Unavailable(
                 f'the catalog has lost template {digest}'
@@ -458,7 +460,7 @@ class Repository:
 
     def _bound(self, image_id: str, digest: str, token: str) -> objects.Image:
         try:
-            image = self._catalog.image(image_id)
+            image = self._catalog.bindings.image(image_id)
             self._known[image_id] = image
         except exceptions.NotFound:
             self._known.pop(image_id, None)
@@ -490,23 +492,25 @@ class Repository:
         for location in holders:
             with contextlib.suppress(exceptions.NoSpace):
                 location.probe()
-        last = self._catalog.unbind(image)
+        last = self._catalog.bindings.unbind(image)
         self._step('unbound')
         if last:
             for location in holders:
                 self._collect(image, location)
-            self._catalog.forget_template(digest)
+            self._catalog.bindings.forget(digest)
             self._step('template forgotten')
 
     def _collect(
         self, image: objects.Image, location: local.LocalLocation
     ) -> None:
-        record = self._catalog.template(image.digest)
+        record = self._catalog.bindings.template(image.digest)
         try:
             self.recovery.collect(image.digest, location)
         except exceptions.WriteDenied:
             if record is not None:  # nothing is removed: bind it again
-                self._catalog.bind(image, record.template, location.record.id)
+                self._catalog.bindings.bind(
+                    image, record.template, location.record.id
+                )
             raise
 
     # Start
@@ -515,7 +519,7 @@ class Repository:
         self, location: local.LocalLocation, known: list[objects.Location]
     ) -> None:
         """Record a location; another one that was at its path is lost."""
-        self._catalog.put_location(location.record)
+        self._catalog.locations.put(location.record)
         for each in known:
             if (
                 each.node == location.record.node
@@ -529,11 +533,11 @@ class Repository:
                     each.path,
                     location.record.id,
                 )
-                self._catalog.put_location(
+                self._catalog.locations.put(
                     dataclasses.replace(each, state=objects.LOST)
                 )
-                for digest in self._catalog.copies_in(each.id):
-                    self._catalog.forget_copy(digest, each.id)
+                for digest in self._catalog.copies.in_location(each.id):
+                    self._catalog.copies.forget(digest, each.id)
 
 
 def _template(

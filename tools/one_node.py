@@ -186,7 +186,9 @@ class OneNode:
     def _hash_ranges(self) -> list[layout_table.Range]:
         store = factory.build_catalog_store(self._catalog_url)
         with contextlib.closing(catalog.Catalog(store, CLUSTER)) as cluster:
-            return list(hash_range.HashRange(cluster.locations(), 1).ranges())
+            return list(
+                hash_range.HashRange(cluster.locations.all(), 1).ranges()
+            )
 
     def _copies(self) -> list[pathlib.Path]:
         return [

@@ -111,6 +111,6 @@ def arrive(
     location: local.LocalLocation,
 ) -> None:
     """Place and record a copy just proved, as the agent does."""
-    repo.catalog.intend(template.digest, location.record.id)
+    repo.catalog.copies.intend(template.digest, location.record.id)
     assert staged.place(template.digest)
     repo.recovery.decide(template, location, promised=True, proved=True)

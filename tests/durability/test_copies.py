@@ -18,7 +18,7 @@ def test_what_is_fetched_stays(root: pathlib.Path) -> None:
     host = Host(root, 'ssd:a', 'ssd:b')
     repo, image = with_a_copy(host)
     source, target = two_locations(repo, host)
-    template = repo.catalog.template(image.digest).template
+    template = repo.catalog.bindings.template(image.digest).template
     with rooms.record(host) as seen:
         with target.resume(image.digest) as staged:
             # As libtorrent does: nothing of it is on stable storage.
@@ -35,7 +35,7 @@ def test_what_is_moved_to_another_disk_stays(root: pathlib.Path) -> None:
     host = Host(root, 'ssd:a', 'ssd:b')
     repo, image = with_a_copy(host)
     source, target = two_locations(repo, host)
-    template = repo.catalog.template(image.digest).template
+    template = repo.catalog.bindings.template(image.digest).template
     with rooms.record(host) as seen:
         with target.stage() as staged:
             staged.copy_from(source.paths.copy(image.digest), image.digest)

@@ -28,7 +28,7 @@ class Node:
         (instances / '_base').mkdir(parents=True)
         self._repo = self.host.repository()
         self.image = hosts.add(self._repo, DATA)
-        record = self._repo.catalog.template(self.image.digest)
+        record = self._repo.catalog.bindings.template(self.image.digest)
         assert record is not None
         paths = self._repo.store.locations[0].paths
         self._held = imagecache.Held(

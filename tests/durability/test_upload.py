@@ -98,5 +98,5 @@ def _die_after_the_rename(
         staged.copy_from(str(copy), copy.name)
         fsutil.make_directory(location.paths.shelf(copy.name))
         fsutil.fsync_directory(location.paths.templates)
-        repo.catalog.intend(copy.name, location.record.id)
+        repo.catalog.copies.intend(copy.name, location.record.id)
         os.rename(staged.directory, location.paths.copy(copy.name))

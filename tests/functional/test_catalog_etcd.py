@@ -927,30 +927,32 @@ def test_one_of_many_hosts_binds_an_image(
         outcomes = in_threads(
             *[
                 lambda c=c, n=n: outcome(
-                    lambda: c.bind(image(f'image{n}'), template(), 'location')
+                    lambda: c.bindings.bind(
+                        image(f'image{n}'), template(), 'location'
+                    )
                 )
                 for c in catalogs
             ]
         )
         assert outcomes.count(None) == 1
         assert outcomes.count(exceptions.Duplicate) == 3
-    record = catalogs[0].template(template().digest)
+    record = catalogs[0].bindings.template(template().digest)
     assert record.images == tuple(f'image{n}' for n in range(5))
 
 
 def test_one_of_many_hosts_unbinds_an_image(
     catalogs: list[catalog.Catalog],
 ) -> None:
-    catalogs[0].bind(image('one'), template(), 'location')
+    catalogs[0].bindings.bind(image('one'), template(), 'location')
     outcomes = in_threads(
         *[
-            lambda c=c: outcome(lambda: c.unbind(image('one')))
+            lambda c=c: outcome(lambda: c.bindings.unbind(image('one')))
             for c in catalogs
         ]
     )
     assert outcomes.count(True) == 1
     assert outcomes.count(exceptions.NotFound) == 3
-    assert catalogs[0].unreferenced(template().digest)
+    assert catalogs[0].bindings.is_unreferenced(template().digest)
 
 
 def test_hosts_that_bind_and_unbind_at_once_lose_no_image(
@@ -959,19 +961,19 @@ def test_hosts_that_bind_and_unbind_at_once_lose_no_image(
     def churn(host: int) -> None:
         for n in range(8):
             name = image(f'{host}-{n}')
-            catalogs[host].bind(name, template(), f'location{host}')
+            catalogs[host].bindings.bind(name, template(), f'location{host}')
             if n % 2:
-                catalogs[host].unbind(name)
+                catalogs[host].bindings.unbind(name)
 
     in_threads(*[lambda h=host: churn(h) for host in range(4)])
-    record = catalogs[0].template(template().digest)
+    record = catalogs[0].bindings.template(template().digest)
     assert record.images == tuple(
         f'{host}-{n}' for host in range(4) for n in range(0, 8, 2)
     )
     assert record.deleted_at is None
-    assert not catalogs[0].forget_template(template().digest)
+    assert not catalogs[0].bindings.forget(template().digest)
     assert [
-        copy.location_id for copy in catalogs[0].copies(template().digest)
+        copy.location_id for copy in catalogs[0].copies.of(template().digest)
     ] == [f'location{host}' for host in range(4)]
 
 
@@ -981,20 +983,22 @@ def test_a_template_is_forgotten_or_lives_again_but_not_both(
     digest = template().digest
     first, second, *_ = catalogs
     for n in range(10):
-        first.bind(image('old'), template(), 'location')
-        first.unbind(image('old'))
-        first.forget_copy(digest, 'location')
+        first.bindings.bind(image('old'), template(), 'location')
+        first.bindings.unbind(image('old'))
+        first.copies.forget(digest, 'location')
         forgotten, _ = in_threads(
-            lambda: first.forget_template(digest),
-            lambda n=n: second.bind(image(f'new{n}'), template(), 'location'),
+            lambda: first.bindings.forget(digest),
+            lambda n=n: second.bindings.bind(
+                image(f'new{n}'), template(), 'location'
+            ),
         )
-        record = first.template(digest)
+        record = first.bindings.template(digest)
         assert record is not None
         assert record.deleted_at is None
         assert f'new{n}' in record.images
         assert forgotten in (True, False)
         for image_id in record.images:
-            first.unbind(image(image_id))
+            first.bindings.unbind(image(image_id))
 
 
 def test_a_template_of_many_images_takes_no_larger_transactions(
@@ -1003,8 +1007,10 @@ def test_a_template_of_many_images_takes_no_larger_transactions(
     # etcd takes 128 operations at most.
     names = [f'{n:03}' for n in range(150)]
     for name in names:
-        catalogs[0].bind(image(name), template(), 'location')
-    assert catalogs[1].template(template().digest).images == tuple(names)
+        catalogs[0].bindings.bind(image(name), template(), 'location')
+    assert catalogs[1].bindings.template(template().digest).images == tuple(
+        names
+    )
     for name in names:
-        catalogs[1].unbind(image(name))
-    assert catalogs[0].unreferenced(template().digest)
+        catalogs[1].bindings.unbind(image(name))
+    assert catalogs[0].bindings.is_unreferenced(template().digest)

@@ -353,7 +353,9 @@ def test_a_node_that_is_gone_is_replaced_and_counts_again_when_back(
     for number in range(6):
         upload(store, SMALL[number:])
     cluster.wait_until_whole()
-    digests = [each.template.digest for each in cluster.catalog.templates()]
+    digests = [
+        each.template.digest for each in cluster.catalog.bindings.templates()
+    ]
     running[1].kill()
     cluster.wait_until_whole(away=('n2',))
     held = set(running[1].host.copies())
@@ -460,7 +462,7 @@ def test_a_target_with_a_full_disk_is_replaced_by_the_next_node(
     full.start()
     url = upload(first.host.store(), SMALL)
     cluster.wait_for_holders(digest_of(url), 'n1', 'n3')
-    assert cluster.catalog.nodes()['n2'].full == (digest_of(url),)
+    assert cluster.catalog.nodes.live()['n2'].full == (digest_of(url),)
     assert full.host.unfinished() == []
 
 
@@ -542,7 +544,9 @@ def test_a_partition_for_longer_than_the_lease_heals(
         cluster.wait_until_whole()
 
         machines[2].unplug()
-        assert eventually(lambda: 'n2' not in cluster.catalog.nodes(), LONG)
+        assert eventually(
+            lambda: 'n2' not in cluster.catalog.nodes.live(), LONG
+        )
         delete(store, gone)
         late = upload(store, LARGE)
         assert eventually(
@@ -601,7 +605,7 @@ def test_a_transfer_and_an_upload_survive_that_etcd_is_away(
         cluster.wait_until_whole()
         upload(store, SMALL[2:])
         cluster.wait_until_whole()
-        assert len(cluster.catalog.templates()) == 3
+        assert len(cluster.catalog.bindings.templates()) == 3
 
 
 def test_sigterm_ends_an_agent_within_10_s_while_etcd_hangs(
@@ -741,7 +745,9 @@ def test_the_status_shows_how_far_a_fetch_is_and_what_is_held(
         lambda: source.status()['copies'][0]['state'] == 'seeding', LONG
     )
     where = next(
-        each.id for each in cluster.catalog.locations() if each.node == 'n2'
+        each.id
+        for each in cluster.catalog.locations.all()
+        if each.node == 'n2'
     )
     shown = receiver.status()
     (fetch,) = shown['transfers']
@@ -755,7 +761,7 @@ def test_the_status_shows_how_far_a_fetch_is_and_what_is_held(
     assert MIB <= fetch['done'] < len(LARGE)
     assert fetch['peers'] == 1
     assert receiver.metric('agent_transfers') == 1
-    assert cluster.catalog.nodes()['n2'].fetching == (digest,)
+    assert cluster.catalog.nodes.live()['n2'].fetching == (digest,)
     receiver.reload(tmpl_store_download_limit=0)
     assert eventually(
         lambda: (

@@ -128,7 +128,9 @@ class Crashes:
         there = image_id in self.host.records('images')
         assert len(self.host.copies()) == 1 + there
         if there:
-            assert hosts.read(repo, repo.catalog.image(image_id)) == DATA
+            assert (
+                hosts.read(repo, repo.catalog.bindings.image(image_id)) == DATA
+            )
         return there
 
     def check_retry(self, image_id: str) -> None:
@@ -139,7 +141,7 @@ class Crashes:
                 hosts.add(repo, DATA, image_id)
         else:
             hosts.add(repo, DATA, image_id)
-        image = repo.catalog.image(image_id)
+        image = repo.catalog.bindings.image(image_id)
         assert hosts.read(repo, image) == DATA
         assert self.host.disagreements() == []
         hosts.remove(repo, image)
@@ -183,7 +185,7 @@ def test_an_upload_killed_at_a_step_can_be_retried_without_a_restart(
     survivor = crashes.host.repository()
     crashes.children.add(crashes.host, 'image-1', kill_at=step)
     if step == 'bound':
-        image = survivor.catalog.image('image-1')
+        image = survivor.catalog.bindings.image('image-1')
     else:
         image = hosts.add(survivor, DATA, 'image-1')
     assert hosts.read(survivor, image) == DATA
@@ -209,7 +211,7 @@ def test_a_removal_killed_at_a_step_is_finished_by_the_next_start(
     if others:
         # Not the last image: only its binding goes.
         assert outcome['killed'] == (step == 'unbound')
-        assert hosts.read(repo, repo.catalog.image('other-0')) == DATA
+        assert hosts.read(repo, repo.catalog.bindings.image('other-0')) == DATA
         assert crashes.host.disagreements() == []
     else:
         assert outcome == {'killed': True}

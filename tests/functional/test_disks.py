@@ -313,7 +313,7 @@ def test_a_disk_that_is_read_only_at_the_start_can_be_read_and_heals(
     host = Host(tmp_path, 'ssd:ssd/tmpl')
     url = upload(host.store())
     # A crash left something, which cannot be cleaned up now.
-    host.repository().catalog.intend('ab' * 32, host.copies()[0].name)
+    host.repository().catalog.copies.intend('ab' * 32, host.copies()[0].name)
     (host.paths[0] / 'incoming' / 'debris').mkdir()
     (host.paths[0] / 'templates' / 'zz' / 'no-copy').mkdir(parents=True)
     run('mount', '-o', 'remount,ro', disk)
@@ -474,7 +474,7 @@ def test_a_loop_device_has_the_tier_that_the_kernel_tells(
         .strip()
     )
     (location,) = (
-        Host(tmp_path, 'auto:a/tmpl').repository().catalog.locations()
+        Host(tmp_path, 'auto:a/tmpl').repository().catalog.locations.all()
     )
     assert location.tier == ('hdd' if rotational == '1' else 'ssd')
     total = os.statvfs(disk)

@@ -167,7 +167,7 @@ def test_each_copy_is_where_the_hash_ranges_say(
     contents = [b'template %d' % number for number in range(16)]
     uploaded = {images.upload(content): content for content in contents}
     with contextlib.closing(catalog.Catalog(store, 'fast')) as known:
-        ranges = list(hash_range.HashRange(known.locations(), 1).ranges())
+        ranges = list(hash_range.HashRange(known.locations.all(), 1).ranges())
     for image_id, content in uploaded.items():
         (copy,) = site.fast.copies(digest_of(images, image_id))
         position = xxhash.xxh3_64_intdigest(content)

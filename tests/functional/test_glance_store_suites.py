@@ -76,7 +76,7 @@ class _FileUrl(driver.StoreLocation):
         repo = self.store._repository
         digest, token = '0' * 64, '0' * 32
         with contextlib.suppress(our_exceptions.NotFound):
-            image = repo.catalog.image(image_id)
+            image = repo.catalog.bindings.image(image_id)
             digest, token = image.digest, image.token
         super().parse_uri(
             f'{self.store.url_prefix}{image_id}/{digest}/{token}'

@@ -78,7 +78,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         images.append(hosts.add(there, OTHER))
         assert eventually(lambda: cluster.live(live))
         assert eventually(
-            lambda: all(copy.complete for copy in cluster.catalog.all_copies())
+            lambda: all(copy.complete for copy in cluster.catalog.copies.all())
         )
         yield Site(cluster, images)
 
@@ -228,7 +228,9 @@ def test_base_files_are_listed_with_the_instances_on_them(
 def test_locations_are_listed_with_their_copies(site: Site) -> None:
     rows = site.show('location', 'list')
     root = site.cluster.root
-    known = {each.path: each.id for each in site.cluster.catalog.locations()}
+    known = {
+        each.path: each.id for each in site.cluster.catalog.locations.all()
+    }
     assert [
         {key: row[key] for key in row if key != 'Location'} for row in rows
     ] == [

@@ -210,7 +210,7 @@ def test_a_second_store_of_the_process_does_not_let_uploads_go_missing(
     # not take itself for the last while this process uses it.
     come_and_go(host)
     second = hosts.add(repo, b'second')
-    assert second_store.catalog.locations()
+    assert second_store.catalog.locations.all()
     del second_store
     later = host.repository()
     assert hosts.read(later, first) == b'first'
@@ -232,7 +232,7 @@ def test_a_catalog_that_another_process_is_making_is_waited_for(
         concurrent.futures.wait([starting], timeout=0.3)
         other.execute('ROLLBACK')
         repo = starting.result()
-    assert len(repo.catalog.locations()) == len(host.paths)
+    assert len(repo.catalog.locations.all()) == len(host.paths)
 
 
 def test_a_fork_after_the_start_is_as_good_as_a_new_process(
@@ -253,7 +253,7 @@ def test_a_fork_after_the_start_is_as_good_as_a_new_process(
         pids.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * PROCESSES
     for number in range(PROCESSES):
-        image = repo.catalog.image(f'image-{number}')
+        image = repo.catalog.bindings.image(f'image-{number}')
         assert hosts.read(repo, image) == content(number)
     assert host.disagreements() == []
 

@@ -22,7 +22,7 @@ from tests.contract.keyvalue import PATIENCE
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog as catalog_domain
-from tmpl_glance_store.catalog import snapshot as catalog_view
+from tmpl_glance_store.catalog import view as catalog_view
 
 WINDOW = 10  # seconds in which requests are counted
 TTL = 3  # seconds of the agent's lease; it is kept alive every third
@@ -134,11 +134,16 @@ def test_a_changed_template_is_heard_of_and_not_asked_for(
     agent: Agent, etcd: Etcd
 ) -> None:
     catalog = factory.build_catalog(agent.host.options)
-    record = catalog.templates()[0]
+    record = catalog.bindings.templates()[0]
     wait_for_passes(agent, 2)
     sent = Requests(etcd)
-    catalog._store.commit(
-        [], [catalog._put_template(dataclasses.replace(record, pinned=True))]
+    catalog.records.store.commit(
+        [],
+        [
+            catalog.records.templates.put(
+                dataclasses.replace(record, pinned=True)
+            )
+        ],
     )
     wait_for_passes(agent, 3)
     assert [method for method, _ in sent.unary()] == ['Txn']
@@ -177,10 +182,10 @@ class Churn:
         place = self._random.choice('xyz')
         self._random.choice(
             (
-                lambda: self._catalog.adopt(template, place),
-                lambda: self._catalog.verified(digest, place),
-                lambda: self._catalog.forget_copy(digest, place),
-                lambda: self._catalog.put_location(
+                lambda: self._catalog.copies.adopt(template, place),
+                lambda: self._catalog.copies.verified(digest, place),
+                lambda: self._catalog.copies.forget(digest, place),
+                lambda: self._catalog.locations.put(
                     objects.Location(
                         place, 'n1', 'ssd', f'/{place}', self._random.random()
                     )
@@ -191,8 +196,8 @@ class Churn:
         )()
 
     def _announce(self) -> None:
-        self._leases.append(self._catalog.grant(600))
-        self._catalog.announce(
+        self._leases.append(self._catalog.nodes.grant(600))
+        self._catalog.nodes.announce(
             objects.Node(
                 self._random.choice(('n1', 'n2')), 'http://n', 'n:1', '1'
             ),
@@ -201,7 +206,7 @@ class Churn:
 
     def _leave(self) -> None:
         if self._leases:
-            self._catalog.revoke(self._leases.pop())
+            self._catalog.nodes.revoke(self._leases.pop())
 
 
 @pytest.fixture

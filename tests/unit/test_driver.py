@@ -1207,7 +1207,9 @@ def test_without_the_catalog_nothing_changes_but_known_images_are_read(
     parts = url.split('/')
     unknown = '/'.join([*parts[:3], hosts.new_id(), *parts[4:]])
     forged = '/'.join([*parts[:5], other(parts[5])])
-    monkeypatch.setattr(store._repository.catalog._store, 'get', unreachable)
+    monkeypatch.setattr(
+        store._repository.catalog.records.store, 'get', unreachable
+    )
     for call in (store.get, store.get_size, store.delete):
         # Unreachable is not absent.
         with pytest.raises(exceptions.RemoteServiceUnavailable):

@@ -28,6 +28,7 @@ from tmpl_glance_store import fsutil
 from tmpl_glance_store import objects
 from tmpl_glance_store import recovery
 from tmpl_glance_store import repository
+from tmpl_glance_store.catalog import bindings
 from tmpl_glance_store.catalog import catalog
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import staging
@@ -114,10 +115,10 @@ def test_the_result_says_what_the_disk_and_the_catalog_say(
         objects.Template.from_json((copy / 'template.json').read_bytes())
         == added.template
     )
-    assert repo.catalog.image('image-1') == added.image
-    record = repo.catalog.template(added.template.digest)
+    assert repo.catalog.bindings.image('image-1') == added.image
+    record = repo.catalog.bindings.template(added.template.digest)
     assert record == objects.TemplateRecord(added.template, ('image-1',))
-    (recorded,) = repo.catalog.copies(added.template.digest)
+    (recorded,) = repo.catalog.copies.of(added.template.digest)
     assert recorded.complete
 
 
@@ -144,7 +145,7 @@ def test_each_copy_lies_where_the_hash_ranges_say(
     host: Host, repo: repository.Repository
 ) -> None:
     images = spread(host, lambda data: add(repo, data))
-    policy = hash_range.HashRange(repo.catalog.locations(), 1)
+    policy = hash_range.HashRange(repo.catalog.locations.all(), 1)
     for data, image in images.items():
         (owner,) = policy.targets(xxhash.xxh3_64_intdigest(data))
         (copy,) = host.copies(image.digest)
@@ -240,7 +241,7 @@ def test_of_two_uploads_of_one_image_the_first_to_end_wins(
 
     with pytest.raises(exceptions.Duplicate):
         repo.add('image-1', slow(), len(DATA), 'sha256')
-    assert read(repo, repo.catalog.image('image-1')) == OTHER
+    assert read(repo, repo.catalog.bindings.image('image-1')) == OTHER
     assert len(host.copies()) == 1
     assert host.disagreements() == []
 
@@ -457,7 +458,7 @@ def test_a_copy_that_cannot_be_bound_goes(
     error: Exception,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(repo.catalog, 'bind', fail(error))
+    monkeypatch.setattr(repo.catalog.bindings, 'bind', fail(error))
     with pytest.raises(type(error)):
         add(repo, DATA)
     assert host.is_clean()
@@ -466,13 +467,13 @@ def test_a_copy_that_cannot_be_bound_goes(
 def test_a_binding_whose_answer_is_lost_is_undone(
     host: Host, repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bind = repo.catalog.bind
+    bind = repo.catalog.bindings.bind
 
     def bind_and_fail(*args: object) -> None:
         bind(*args)  # type: ignore[arg-type]
         raise exceptions.Unavailable('no answer')
 
-    monkeypatch.setattr(repo.catalog, 'bind', bind_and_fail)
+    monkeypatch.setattr(repo.catalog.bindings, 'bind', bind_and_fail)
     with pytest.raises(exceptions.Unavailable):
         add(repo, DATA, 'image-1')
     assert host.is_clean()
@@ -494,13 +495,18 @@ def test_a_lost_answer_does_not_unbind_the_image_of_another(
     assert host.disagreements() == []
 
 
-@pytest.mark.parametrize('call', ['image', 'locations', 'intend'])
+@pytest.mark.parametrize(
+    'call', ['bindings.image', 'locations.all', 'copies.intend']
+)
 def test_an_upload_without_a_catalog_leaves_nothing(
     host: Host, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     repo = host.repository()
+    room, _, name = call.partition('.')
     monkeypatch.setattr(
-        repo.catalog, call, fail(exceptions.Unavailable('unreachable'))
+        getattr(repo.catalog, room),
+        name,
+        fail(exceptions.Unavailable('unreachable')),
     )
     with pytest.raises(exceptions.Unavailable):
         add(repo, DATA)
@@ -618,7 +624,7 @@ def test_copies_that_the_catalog_lost_are_adopted(host: Host) -> None:
         file.unlink()
     repo = host.repository()
     assert host.disagreements() == []
-    record = repo.catalog.template(image.digest)
+    record = repo.catalog.bindings.template(image.digest)
     assert record is not None
     assert record.images == ()
     with pytest.raises(exceptions.NotFound):
@@ -672,7 +678,7 @@ def test_a_crash_at_any_step_of_an_upload_is_cleaned_up(
     assert host.disagreements() == []
     assert read(repo, kept) == OTHER
     if step == 'bound':
-        assert read(repo, repo.catalog.image('image-1')) == DATA
+        assert read(repo, repo.catalog.bindings.image('image-1')) == DATA
     else:
         assert len(host.copies()) == 1
         assert read(repo, add(repo, DATA, 'image-1')) == DATA
@@ -719,7 +725,7 @@ def crash(
         def stop() -> None:
             patch.setattr(staging, 'erase', lambda path: None)
             patch.setattr(recovery.Recovery, 'decide', fail(Crash()))
-            patch.setattr(catalog.Catalog, 'unbind', fail(Crash()))
+            patch.setattr(bindings.Bindings, 'unbind', fail(Crash()))
             raise Crash
 
         with pytest.raises(Crash):
@@ -736,8 +742,8 @@ def forget(host: Host, key: str) -> None:
 
 def test_an_intent_without_a_copy_is_dropped(host: Host) -> None:
     repo = host.repository()
-    location, *_ = repo.catalog.locations()
-    repo.catalog.intend('ab' * 32, location.id)
+    location, *_ = repo.catalog.locations.all()
+    repo.catalog.copies.intend('ab' * 32, location.id)
     host.repository()
     assert host.is_clean()
 
@@ -749,7 +755,7 @@ def test_an_intended_copy_is_not_adopted(host: Host) -> None:
     forget(host, f'images/{image.image_id}')
     forget(host, f'templates/{image.digest}')
     forget(host, f'copies/{key}')
-    repo.catalog.intend(image.digest, copy['location_id'])
+    repo.catalog.copies.intend(image.digest, copy['location_id'])
     host.repository()
     assert host.is_clean()
 
@@ -758,7 +764,7 @@ def test_the_intent_of_another_does_not_hurt_a_bound_copy(host: Host) -> None:
     repo = host.repository()
     image = add(repo, DATA)
     ((_, copy),) = host.records('copies').items()
-    repo.catalog.intend(image.digest, copy['location_id'])
+    repo.catalog.copies.intend(image.digest, copy['location_id'])
     assert read(host.repository(), image) == DATA
     assert host.disagreements() == []
 
@@ -816,7 +822,13 @@ def test_a_start_does_not_touch_what_another_process_works_on(
 
 
 @pytest.mark.parametrize(
-    'call', ['put_location', 'copies_in', 'adopt', 'template']
+    'call',
+    [
+        'locations.put',
+        'copies.in_location',
+        'copies.adopt',
+        'bindings.template',
+    ],
 )
 def test_a_start_that_the_catalog_broke_off_is_made_good(
     host: Host, monkeypatch: pytest.MonkeyPatch, call: str
@@ -829,8 +841,11 @@ def test_a_start_that_the_catalog_broke_off_is_made_good(
         for key in host.records(kind):
             forget(host, f'{kind}/{key}')
     repo = factory.build_repository(host.options)
+    room, _, name = call.partition('.')
     monkeypatch.setattr(
-        repo.catalog, call, fail(exceptions.Unavailable('unreachable'))
+        getattr(repo.catalog, room),
+        name,
+        fail(exceptions.Unavailable('unreachable')),
     )
     with contextlib.suppress(exceptions.Unavailable):
         repo.open()

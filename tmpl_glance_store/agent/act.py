@@ -82,7 +82,7 @@ class Actor:
         location = self._store.get(action.location_id)
         # Of a disk that is away nothing is known: it stays recorded.
         if location is not None and location.is_well():
-            self._catalog.drop_copy(
+            self._catalog.copies.drop(
                 action.digest,
                 action.location_id,
                 functools.partial(location.holds, action.digest),
@@ -91,7 +91,7 @@ class Actor:
     def _forget_template(
         self, action: plan.ForgetTemplate, now: Snapshot
     ) -> None:
-        self._catalog.forget_template(action.digest)
+        self._catalog.bindings.forget(action.digest)
 
     def _move(self, action: plan.Move, now: Snapshot) -> None:
         source = self._store.get(action.source_id)

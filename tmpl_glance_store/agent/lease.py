@@ -43,8 +43,8 @@ class Lease:
             return
         try:
             if self._lease is None:
-                self._lease = self._catalog.grant(self._ttl)
-            self._catalog.announce(node, self._lease)
+                self._lease = self._catalog.nodes.grant(self._ttl)
+            self._catalog.nodes.announce(node, self._lease)
             self._announced = node
         except exceptions.NotFound:
             self._lost()
@@ -57,7 +57,7 @@ class Lease:
     def renew(self) -> None:
         """Give a sign of life."""
         try:
-            if self._lease is not None and not self._catalog.keep_alive(
+            if self._lease is not None and not self._catalog.nodes.keep_alive(
                 self._lease
             ):
                 LOG.warning('The lease of this node had expired')
@@ -69,7 +69,7 @@ class Lease:
         """Let the cluster know that this node has gone."""
         if self._lease is not None:
             try:
-                self._catalog.revoke(self._lease)
+                self._catalog.nodes.revoke(self._lease)
             except exceptions.TmplError as exc:
                 LOG.warning('The lease ends by itself: %s', exc)
 

@@ -13,7 +13,7 @@ from tmpl_glance_store.agent import fetching as agent_fetching
 from tmpl_glance_store.agent import observe
 from tmpl_glance_store.agent import plan
 from tmpl_glance_store.agent import transfers as agent_transfers
-from tmpl_glance_store.catalog import snapshot as catalog_view
+from tmpl_glance_store.catalog import view as catalog_view
 from tmpl_glance_store.catalog.snapshot import Snapshot
 from tmpl_glance_store.localstore import store as local_store
 from tmpl_glance_store.placement import contract as placement

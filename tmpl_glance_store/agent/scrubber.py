@@ -139,9 +139,9 @@ class Scrubber:
             LOG.error('Quarantined as %s: %s', target, exc)
             self._on_bad(digest)
             # If this fails, the next pass sees that the disk has none.
-            self._catalog.forget_copy(digest, location.record.id)
+            self._catalog.copies.forget(digest, location.record.id)
             return False
-        self._catalog.verified(digest, location.record.id)
+        self._catalog.copies.verified(digest, location.record.id)
         self._on_proved(template.size)
         return True
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store.agent import loop
-from tmpl_glance_store.catalog import snapshot as catalog_view
+from tmpl_glance_store.catalog import view as catalog_view
 
 LOG = logging.getLogger(__name__)
 

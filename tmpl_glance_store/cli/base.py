@@ -79,7 +79,9 @@ class PinCommand(ShowOne):
         self, name: str, pinned: bool
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Return (names, values)."""
-        record = self.catalog.pin(digest_of(self.catalog, name), pinned)
+        record = self.catalog.bindings.pin(
+            digest_of(self.catalog, name), pinned
+        )
         return (
             ('digest', 'pinned', 'images'),
             (record.template.digest, record.pinned, list(record.images)),
@@ -97,7 +99,7 @@ def policy(
     """
     return factory.build_policy(
         options.placement.everywhere() if pinned else options.placement,
-        catalog.locations(),
+        catalog.locations.all(),
     )
 
 
@@ -108,11 +110,11 @@ def digest_of(catalog: catalog_domain.Catalog, name: str) -> str:
     :raises Invalid: if the beginning fits several
     """
     try:
-        return catalog.image(name).digest
+        return catalog.bindings.image(name).digest
     except exceptions.NotFound:
         found = [
             record.template.digest
-            for record in catalog.templates()
+            for record in catalog.bindings.templates()
             if record.template.digest.startswith(name)
         ]
     if len(found) > 1:

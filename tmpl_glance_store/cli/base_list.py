@@ -34,7 +34,7 @@ class BaseList(base.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
-        live = self.catalog.nodes()
+        live = self.catalog.nodes.live()
         remote = factory.build_remote(self.options)
         for name in parsed_args.node or ():
             if name not in live:

@@ -45,7 +45,9 @@ class LayoutShow(base.Lister):
             if not 0 <= position < objects.SPACE:
                 raise exceptions.Invalid(f'{name} has more than 64 bits')
             return position
-        record = self.catalog.template(base.digest_of(self.catalog, name))
+        record = self.catalog.bindings.template(
+            base.digest_of(self.catalog, name)
+        )
         if record is None:
             raise exceptions.NotFound(f'the catalog has lost {name}')
         return record.template.position
@@ -98,7 +100,7 @@ class LayoutShow(base.Lister):
                 len(sizes[each.id]),
                 each.id,
             )
-            for each in self.catalog.locations()
+            for each in self.catalog.locations.all()
             if each.id in sizes
         )
         return (

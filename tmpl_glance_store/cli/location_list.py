@@ -17,10 +17,10 @@ class LocationList(base.Lister):
         """Return (columns, rows)."""
         sizes = {
             record.template.digest: record.template.size
-            for record in self.catalog.templates()
+            for record in self.catalog.bindings.templates()
         }
         held: dict[str, list[int]] = {}
-        for copy in self.catalog.all_copies():
+        for copy in self.catalog.copies.all():
             if copy.complete:
                 held.setdefault(copy.location_id, []).append(
                     sizes.get(copy.digest, 0)
@@ -37,7 +37,7 @@ class LocationList(base.Lister):
                 sum(held.get(each.id, ())),
             )
             for each in sorted(
-                self.catalog.locations(),
+                self.catalog.locations.all(),
                 key=lambda each: (each.node, each.path),
             )
         )

@@ -20,4 +20,4 @@ class NodeDrain(base.NodeCommand):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
-        return self.show(self.catalog.drain(parsed_args.node))
+        return self.show(self.catalog.locations.drain(parsed_args.node))

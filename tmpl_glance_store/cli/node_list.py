@@ -16,10 +16,10 @@ class NodeList(base.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
-        live = self.catalog.nodes()
-        locations = self.catalog.locations()
+        live = self.catalog.nodes.live()
+        locations = self.catalog.locations.all()
         copies: dict[str, int] = {}
-        for copy in self.catalog.all_copies():
+        for copy in self.catalog.copies.all():
             copies[copy.location_id] = copies.get(copy.location_id, 0) + 1
         names = sorted({*live, *(each.node for each in locations)})
 

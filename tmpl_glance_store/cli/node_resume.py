@@ -15,4 +15,4 @@ class NodeResume(base.NodeCommand):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
-        return self.show(self.catalog.resume(parsed_args.node))
+        return self.show(self.catalog.locations.resume(parsed_args.node))

@@ -20,12 +20,12 @@ class TemplateList(base.Lister):
             for pinned in (False, True)
         }
         complete: dict[str, set[str]] = {}
-        for copy in self.catalog.all_copies():
+        for copy in self.catalog.copies.all():
             if copy.complete:
                 complete.setdefault(copy.digest, set()).add(copy.location_id)
 
         def rows() -> Iterator[Any]:
-            for record in self.catalog.templates():
+            for record in self.catalog.bindings.templates():
                 template = record.template
                 held = complete.get(template.digest, set())
                 wanted = {

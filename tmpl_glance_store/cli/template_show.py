@@ -24,11 +24,11 @@ class TemplateShow(base.ShowOne):
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Return (names, values)."""
         digest = base.digest_of(self.catalog, parsed_args.template)
-        record = self.catalog.template(digest)
+        record = self.catalog.bindings.template(digest)
         if record is None:
             raise exceptions.NotFound(f'the catalog has lost {digest}')
         template = record.template
-        locations = {each.id: each for each in self.catalog.locations()}
+        locations = {each.id: each for each in self.catalog.locations.all()}
         targets = base.policy(
             self.options, self.catalog, record.pinned
         ).targets(template.position)
@@ -42,11 +42,11 @@ class TemplateShow(base.ShowOne):
                 'published': list(copy.published),
                 'refused': copy.refused,
             }
-            for copy in self.catalog.copies(digest)
+            for copy in self.catalog.copies.of(digest)
         ]
         fetching = sorted(
             name
-            for name, node in self.catalog.nodes().items()
+            for name, node in self.catalog.nodes.live().items()
             if digest in node.fetching
         )
         return (

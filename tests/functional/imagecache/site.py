@@ -35,7 +35,7 @@ class Site:
     def delete(self, image_id: str) -> None:
         """Delete an image as Glance would."""
         repo = self.agent.host.repository()
-        image = repo.catalog.image(image_id)
+        image = repo.catalog.bindings.image(image_id)
         repo.remove(image_id, image.digest, image.token)
 
     def state(self, image_id: str) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def test_no_hostile_template_is_published(
     site.publish(hostile.harmless(tmp_path, 1))
     for image_id in images.values():
         repo = site.agent.host.repository()
-        image = repo.catalog.image(image_id)
+        image = repo.catalog.bindings.image(image_id)
         assert repo.size(image_id, image.digest, image.token)
 
 

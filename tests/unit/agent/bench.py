@@ -23,7 +23,7 @@ from tmpl_glance_store.agent import reconciler
 from tmpl_glance_store.agent import report
 from tmpl_glance_store.agent import seeding
 from tmpl_glance_store.agent import transfers
-from tmpl_glance_store.catalog import snapshot as view
+from tmpl_glance_store.catalog import view
 from tmpl_glance_store.swarm import progress
 
 DATA = hosts.content(300_000)
@@ -162,8 +162,8 @@ class Bench:
 
     def announce(self, name: str, *fetching: str) -> int:
         """Let a node live; return its lease."""
-        lease = self.here.catalog.grant(600)
-        self.here.catalog.announce(
+        lease = self.here.catalog.nodes.grant(600)
+        self.here.catalog.nodes.announce(
             objects.Node(
                 name, f'http://{name}', f'127.0.0.1:{len(name)}', '1', fetching
             ),
@@ -185,4 +185,4 @@ class Bench:
 
     def holders(self, digest: str) -> set[str]:
         """Return the nodes that have a copy."""
-        return self.here.catalog.nodes_with(digest)
+        return self.here.catalog.nodes.with_copy(digest)

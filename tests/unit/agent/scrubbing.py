@@ -11,7 +11,7 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import repository
 from tmpl_glance_store.agent import scrubber
 from tmpl_glance_store.catalog import catalog as catalog_domain
-from tmpl_glance_store.catalog import snapshot as view
+from tmpl_glance_store.catalog import view
 
 DATA = hosts.content(3_000_000)
 PERIOD = 1000.0
@@ -29,7 +29,8 @@ class ScrubBench:
 
     def __post_init__(self) -> None:
         # The same catalog, but with our clock.
-        self.repo.catalog._clock = self.clock
+        self.repo.catalog.copies._clock = self.clock
+        self.repo.catalog.bindings._clock = self.clock
         self.view = view.View(self.repo.catalog)
         self.scrubber = scrubber.Scrubber(
             catalog=self.repo.catalog,
@@ -53,7 +54,7 @@ class ScrubBench:
 
     def proved_at(self, digest: str) -> float | None:
         """Return when the only copy of a template was proved last."""
-        (copy,) = self.catalog.copies(digest)
+        (copy,) = self.catalog.copies.of(digest)
         return copy.verified_at
 
     def pass_time(self, seconds: float = PERIOD) -> None:

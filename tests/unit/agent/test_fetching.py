@@ -20,7 +20,7 @@ from tmpl_glance_store.catalog import contract
 
 def test_a_fetch_waits_for_a_live_holder(bench: Bench) -> None:
     lease = bench.announce('n1')
-    bench.here.catalog.revoke(lease)
+    bench.here.catalog.nodes.revoke(lease)
     image = add(bench.there, DATA)
     bench.run()
     assert bench.holders(image.digest) == {'n1'}
@@ -77,8 +77,8 @@ def test_a_template_that_is_only_pinned_is_fetched_and_stays(
     bench: Bench,
 ) -> None:
     image = add(bench.there, DATA)
-    record = bench.here.catalog.template(image.digest)
-    store = bench.here.catalog._store
+    record = bench.here.catalog.bindings.template(image.digest)
+    store = bench.here.catalog.records.store
     key = f'/tmpl/{CLUSTER}/v1/templates/{image.digest}'
     store.commit(
         [],

@@ -31,7 +31,7 @@ class Bench:
 
     def expire(self) -> None:
         """Let the lease end behind the agent's back."""
-        self.catalog.revoke(self.lease._lease)
+        self.catalog.nodes.revoke(self.lease._lease)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def unavailable(*_: object) -> None:
 
 def test_a_node_that_announces_itself_lives(bench: Bench) -> None:
     bench.lease.announce(NODE)
-    assert bench.catalog.nodes() == {'n1': NODE}
+    assert bench.catalog.nodes.live() == {'n1': NODE}
 
 
 def test_what_is_announced_already_is_not_written_again(
@@ -53,7 +53,7 @@ def test_what_is_announced_already_is_not_written_again(
 ) -> None:
     bench.lease.announce(NODE)
     monkeypatch.setattr(
-        bench.catalog, 'announce', lambda *_: pytest.fail('written')
+        bench.catalog.nodes, 'announce', lambda *_: pytest.fail('written')
     )
     bench.lease.announce(NODE)
 
@@ -66,7 +66,7 @@ def test_a_lease_that_has_expired_is_noticed_by_its_renewal(
     bench.lease.renew()
     assert bench.losses == 1
     bench.lease.announce(NODE)
-    assert bench.catalog.nodes() == {'n1': NODE}
+    assert bench.catalog.nodes.live() == {'n1': NODE}
 
 
 def test_a_lease_that_has_expired_is_noticed_by_an_announcement(
@@ -79,11 +79,11 @@ def test_a_lease_that_has_expired_is_noticed_by_an_announcement(
         raise exceptions.NotFound('no such lease')
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.catalog, 'announce', gone)
+        patch.setattr(bench.catalog.nodes, 'announce', gone)
         bench.lease.announce(changed)
     assert bench.losses == 1
     bench.lease.announce(changed)
-    assert bench.catalog.nodes() == {'n1': changed}
+    assert bench.catalog.nodes.live() == {'n1': changed}
 
 
 def test_it_is_renewed_three_times_in_its_life_until_the_end(
@@ -91,7 +91,9 @@ def test_it_is_renewed_three_times_in_its_life_until_the_end(
 ) -> None:
     renewed = []
     monkeypatch.setattr(
-        bench.catalog, 'keep_alive', lambda lease: renewed.append(lease) or 1
+        bench.catalog.nodes,
+        'keep_alive',
+        lambda lease: renewed.append(lease) or 1,
     )
     bench.lease.announce(NODE)
     stopped = Event(Clock(), at_most=4)
@@ -106,7 +108,7 @@ def test_a_catalog_that_is_away_does_not_end_the_lease(
 ) -> None:
     bench.lease.announce(NODE)
     with monkeypatch.context() as patch:
-        patch.setattr(bench.catalog, 'keep_alive', unavailable)
+        patch.setattr(bench.catalog.nodes, 'keep_alive', unavailable)
         bench.lease.renew()
     assert bench.losses == 0
     bench.lease.renew()
@@ -117,7 +119,7 @@ def test_nothing_is_renewed_or_revoked_before_it_is_announced(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in 'keep_alive', 'revoke':
-        monkeypatch.setattr(bench.catalog, name, unavailable)
+        monkeypatch.setattr(bench.catalog.nodes, name, unavailable)
     bench.lease.renew()
     bench.lease.end()
     assert bench.losses == 0
@@ -126,12 +128,12 @@ def test_nothing_is_renewed_or_revoked_before_it_is_announced(
 def test_a_node_that_ends_lives_no_more(bench: Bench) -> None:
     bench.lease.announce(NODE)
     bench.lease.end()
-    assert bench.catalog.nodes() == {}
+    assert bench.catalog.nodes.live() == {}
 
 
 def test_the_end_does_not_depend_on_the_catalog(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.lease.announce(NODE)
-    monkeypatch.setattr(bench.catalog, 'revoke', unavailable)
+    monkeypatch.setattr(bench.catalog.nodes, 'revoke', unavailable)
     bench.lease.end()

@@ -33,7 +33,7 @@ def test_a_pass_announces_what_the_node_fetches(bench: Bench) -> None:
     bench.swarm.delivers = False
     image = add(bench.there, DATA)
     assert make_pass(bench, registry)(True) == 2
-    assert bench.here.catalog.nodes()['n2'].fetching == (image.digest,)
+    assert bench.here.catalog.nodes.live()['n2'].fetching == (image.digest,)
     assert registry.get_sample_value('tmpl_agent_passes_total') == 1
     bench.transfers.close()
 
@@ -45,7 +45,7 @@ def test_a_pass_announces_what_the_node_has_no_room_for(
         monkeypatch.setattr(location, 'has_room', lambda size: size == 0)
     image = add(bench.there, DATA)
     make_pass(bench, prometheus_client.CollectorRegistry())(True)
-    assert bench.here.catalog.nodes()['n2'].full == (image.digest,)
+    assert bench.here.catalog.nodes.live()['n2'].full == (image.digest,)
 
 
 def test_a_pass_that_fails_announces_nothing(
@@ -57,4 +57,4 @@ def test_a_pass_that_fails_announces_nothing(
     monkeypatch.setattr(bench.view, 'update', unavailable)
     with pytest.raises(exceptions.Unavailable):
         make_pass(bench, prometheus_client.CollectorRegistry())(True)
-    assert 'n2' not in bench.here.catalog.nodes()
+    assert 'n2' not in bench.here.catalog.nodes.live()

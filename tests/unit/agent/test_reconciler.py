@@ -32,9 +32,9 @@ def test_a_copy_that_was_just_fetched_counts_as_proved(bench: Bench) -> None:
     bench.run()
     assert all(
         copy.complete and copy.verified_at
-        for copy in bench.here.catalog.copies(image.digest)
+        for copy in bench.here.catalog.copies.of(image.digest)
     )
-    assert len(bench.here.catalog.copies(image.digest)) == 2
+    assert len(bench.here.catalog.copies.of(image.digest)) == 2
 
 
 def test_a_pass_without_a_change_writes_nothing(
@@ -44,13 +44,13 @@ def test_a_pass_without_a_change_writes_nothing(
     bench.run()
     bench.run()
     monkeypatch.setattr(
-        bench.here.catalog._store,
+        bench.here.catalog.records.store,
         'commit',
         lambda *_: pytest.fail('the catalog was written'),
     )
     bench.run()
     monkeypatch.setattr(
-        bench.here.catalog._store,
+        bench.here.catalog.records.store,
         'list',
         lambda *_: pytest.fail('the catalog was read'),
     )
@@ -72,7 +72,7 @@ def test_what_others_fetch_is_seeded_and_nothing_else(bench: Bench) -> None:
         image.digest: 'seeding',
         other.digest: 'complete',
     }
-    bench.here.catalog.revoke(lease)
+    bench.here.catalog.nodes.revoke(lease)
     bench.run()
     assert bench.swarm.seeded == set()
 

@@ -36,10 +36,10 @@ def test_a_copy_that_was_never_proved_is_due_at_once(
     scrubs: ScrubBench,
 ) -> None:
     digest = scrubs.add()
-    (copy,) = scrubs.catalog.copies(digest)
-    scrubs.catalog.forget_copy(digest, copy.location_id)
-    scrubs.catalog.adopt(
-        scrubs.catalog.template(digest).template, copy.location_id
+    (copy,) = scrubs.catalog.copies.of(digest)
+    scrubs.catalog.copies.forget(digest, copy.location_id)
+    scrubs.catalog.copies.adopt(
+        scrubs.catalog.bindings.template(digest).template, copy.location_id
     )
     assert scrubs.proved_at(digest) is None
     assert scrubs.scrubber.scrub_next()
@@ -145,7 +145,7 @@ def test_looking_for_a_copy_that_is_due_asks_the_catalog_nothing(
     known = scrubs.view.update().copies
     monkeypatch.setattr(scrubs.scrubber, '_copies', lambda: known)
     for name in 'get', 'list', 'commit':
-        monkeypatch.setattr(scrubs.catalog._store, name, unavailable)
+        monkeypatch.setattr(scrubs.catalog.records.store, name, unavailable)
     assert not scrubs.scrubber.scrub_next()
 
 

@@ -20,12 +20,12 @@ def test_a_copy_that_has_rotted_goes_to_quarantine(scrubs: ScrubBench) -> None:
     assert scrubs.bad == [digest]
     assert scrubs.proved == [len(DATA) - 1]
     assert scrubs.host.copies(digest) == []
-    assert scrubs.catalog.copies(digest) == []
+    assert scrubs.catalog.copies.of(digest) == []
     assert [path.name.split('.')[0] for path in scrubs.host.quarantined()] == [
         digest
     ]
     # Its image is still bound: another node may have a good copy.
-    assert scrubs.catalog.template(digest).images
+    assert scrubs.catalog.bindings.template(digest).images
     assert scrubs.proved_at(other) == scrubs.clock.now
 
 
@@ -83,7 +83,7 @@ def test_a_copy_on_a_disk_that_is_not_mounted_is_not_forgotten(
         path.rename(path.with_name(f'{path.name}.away'))
     scrubs.pass_time()
     scrubs.scrubber.scrub_next()
-    assert len(scrubs.catalog.copies(digest)) == 1
+    assert len(scrubs.catalog.copies.of(digest)) == 1
     assert scrubs.bad == []
 
 
@@ -107,7 +107,7 @@ def test_a_bad_copy_goes_to_quarantine_though_the_catalog_is_away(
     digest = scrubs.add()
     agents.flip_bits(scrubs.host, digest)
     scrubs.pass_time()
-    monkeypatch.setattr(scrubs.catalog, 'forget_copy', unavailable)
+    monkeypatch.setattr(scrubs.catalog.copies, 'forget', unavailable)
     with pytest.raises(exceptions.Unavailable):
         scrubs.scrubber.scrub_next()
     assert scrubs.bad == [digest]
@@ -126,5 +126,5 @@ def test_a_disk_that_goes_in_the_middle_says_nothing_of_its_copy(
         path.rename(path.with_name(f'{path.name}.away'))
         path.mkdir()  # the mount point, empty
     assert scrubs.scrubber.scrub(digest, location)
-    assert len(scrubs.catalog.copies(digest)) == 1
+    assert len(scrubs.catalog.copies.of(digest)) == 1
     assert scrubs.bad == []

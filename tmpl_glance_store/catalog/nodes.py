@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which nodes live, and say so as long as their leases last."""
+
+from tmpl_glance_store import objects
+from tmpl_glance_store.catalog import records as catalog_records
+
+
+class Nodes:
+    """The nodes of a cluster."""
+
+    def __init__(self, records: catalog_records.Records) -> None:
+        self._records = records
+
+    def live(self) -> dict[str, objects.Node]:
+        """Return the live nodes, by name."""
+        return {node.name: node for node in self._records.nodes.list()}
+
+    def with_copy(self, digest: str) -> set[str]:
+        """Return the names of the nodes with a complete copy, live or not."""
+        complete = {
+            copy.location_id
+            for copy in self._records.copies.list(f'{digest}/')
+            if copy.complete
+        }
+        return {
+            location.node
+            for location in self._records.locations.list()
+            if location.id in complete
+        }
+
+    def holders(self, digest: str) -> list[objects.Node]:
+        """Return the live nodes with a complete copy, by name."""
+        names = self.with_copy(digest)
+        return [node for name, node in self.live().items() if name in names]
+
+    def announce(self, node: objects.Node, lease: int) -> None:
+        """Record a live node for as long as its lease lives.
+
+        :raises NotFound: if the lease has expired
+        """
+        self._records.store.commit([], [self._records.nodes.put(node, lease)])
+
+    def grant(self, ttl: int) -> int:
+        """Return a new lease of *ttl* seconds."""
+        return self._records.store.grant(ttl)
+
+    def keep_alive(self, lease: int) -> bool:
+        """Begin the lease's time anew; False if it has expired."""
+        return self._records.store.keep_alive(lease)
+
+    def revoke(self, lease: int) -> None:
+        """End a lease: its node is gone at once."""
+        self._records.store.revoke(lease)

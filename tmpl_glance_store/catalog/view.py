@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a process knows of the catalog without asking for it."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from tmpl_glance_store.catalog import catalog as catalog_domain
+from tmpl_glance_store.catalog import contract
+from tmpl_glance_store.catalog import draft
+from tmpl_glance_store.catalog import snapshot as catalog_snapshot
+
+_RESYNC = 3600  # seconds; only in case a change was lost through an error
+
+
+class View:
+    """The catalog as it was last heard of: listed once, then kept by a watch.
+
+    One thread calls :meth:`update` and :meth:`reload`; any may wait, or read
+    :attr:`snapshot`. All raise
+    :class:`~tmpl_glance_store.exceptions.Unavailable` when the catalog has to
+    be read, and cannot be reached.
+
+    :param resync: seconds after which all is listed anew, whatever was heard
+    """
+
+    def __init__(
+        self,
+        catalog: catalog_domain.Catalog,
+        resync: float = _RESYNC,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._catalog = catalog
+        self._resync = resync
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._watch: contract.Watch | None = None
+        self._snapshot = catalog_snapshot.EMPTY
+        self._revision = 0  # changes up to this one are in the snapshot
+        self._listed_at: float | None = None
+
+    @property
+    def snapshot(self) -> catalog_snapshot.Snapshot:
+        """The catalog as of the last update; empty before the first."""
+        return self._snapshot
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to *timeout* seconds; True if an update may be due."""
+        return self._watched().wait(timeout) or self._is_old()
+
+    def update(self) -> catalog_snapshot.Snapshot:
+        """Take in what has changed since; list all only if that is unknown."""
+        changes = self._watched().take()
+        if changes is None or self._is_old():
+            return self.reload()
+        news = [each for each in changes if each.revision > self._revision]
+        if news:
+            listed_at, self._listed_at = self._listed_at, None
+            self._snapshot = draft.snapshot(
+                self._catalog.records, news, self._snapshot
+            )
+            # Not before: what could not be read must not be passed over.
+            self._listed_at = listed_at
+        return self._snapshot
+
+    def reload(self) -> catalog_snapshot.Snapshot:
+        """List all anew."""
+        self._watched()  # first, so that it tells what happens meanwhile
+        self._listed_at = None
+        entries = self._catalog.entries()
+        self._snapshot = draft.snapshot(self._catalog.records, entries)
+        self._revision = max((each.revision for each in entries), default=0)
+        self._listed_at = self._clock()
+        return self._snapshot
+
+    def close(self) -> None:
+        """Stop watching."""
+        with self._lock:
+            if self._watch is not None:
+                self._watch.close()
+
+    def _is_old(self) -> bool:
+        return (
+            self._listed_at is None
+            or self._clock() - self._listed_at >= self._resync
+        )
+
+    def _watched(self) -> contract.Watch:
+        with self._lock:
+            if self._watch is None:
+                self._watch = self._catalog.watch()
+            return self._watch
