@@ -181,8 +181,8 @@ class SQLiteKeyValue(contract.KeyValue):
         return _Watch(self)
 
     def close(self) -> None:
-        pid, connection = getattr(self._local, 'current', (0, None))
-        if pid == os.getpid():
+        pid, connection = self._current()
+        if connection is not None and pid == os.getpid():
             connection.close()
             del self._local.current
 
@@ -190,13 +190,21 @@ class SQLiteKeyValue(contract.KeyValue):
         # A connection must not be used by another thread, nor carried
         # across a fork (uWSGI forks after loading the application): SQLite
         # forbids even to close it there, so it is kept for ever.
-        pid, connection = getattr(self._local, 'current', (0, None))
-        if pid != os.getpid():
-            if connection is not None:
-                _INHERITED.append(connection)
-            connection = self._connect()
-            self._local.current = os.getpid(), connection
+        pid, connection = self._current()
+        if connection is not None and pid == os.getpid():
+            return connection
+        if connection is not None:
+            _INHERITED.append(connection)
+        connection = self._connect()
+        self._local.current = os.getpid(), connection
         return connection
+
+    def _current(self) -> tuple[int, sqlite3.Connection | None]:
+        """Return this thread's connection, and the process it belongs to."""
+        current: tuple[int, sqlite3.Connection | None] = getattr(
+            self._local, 'current', (0, None)
+        )
+        return current
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(
@@ -270,7 +278,7 @@ class SQLiteKeyValue(contract.KeyValue):
     def state(self) -> tuple[int, str]:
         """Return a value that differs after any change or expiry."""
         with _translated(self._path):
-            return (
+            state: tuple[int, str] = (
                 self._connection()
                 .execute(
                     'SELECT last, (SELECT group_concat(id) FROM leases '
@@ -279,6 +287,7 @@ class SQLiteKeyValue(contract.KeyValue):
                 )
                 .fetchone()
             )
+            return state
 
 
 class _Watch(contract.Watch):

@@ -25,12 +25,14 @@ class _OnCluster:
     @property
     def catalog(self) -> catalog_domain.Catalog:
         """What the cluster knows."""
-        return self.app.catalog
+        catalog: catalog_domain.Catalog = self.app.catalog
+        return catalog
 
     @property
     def options(self) -> opts.Options:
         """The options of this node."""
-        return self.app.store_options
+        options: opts.Options = self.app.store_options
+        return options
 
 
 class Lister(_OnCluster, lister.Lister):

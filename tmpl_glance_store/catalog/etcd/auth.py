@@ -54,7 +54,9 @@ class TokenAuth(auth.AuthBase):
             if self._token is None:
                 self._token = self._ask(request)
             request.headers['Authorization'] = self._token
-        request.register_hook('response', self._again)
+        request.register_hook(  # type: ignore[no-untyped-call]
+            'response', self._again
+        )
         return request
 
     def forget(self) -> None:
@@ -83,9 +85,8 @@ class TokenAuth(auth.AuthBase):
             if self._token in (None, request.headers['Authorization']):
                 self._token = self._ask(request)
             request.headers['Authorization'] = self._token
-        return response.connection.send(  # type: ignore[attr-defined]
-            request, **how
-        )
+        again: requests.Response = response.connection.send(request, **how)
+        return again
 
     def _ask(self, request: requests.PreparedRequest) -> str:
         assert isinstance(request.url, str)

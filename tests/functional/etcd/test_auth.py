@@ -19,6 +19,7 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store.catalog.contract import KeyValue
 from tmpl_glance_store.catalog.contract import Put
 from tmpl_glance_store.catalog.etcd import driver
+from tmpl_glance_store.catalog.etcd import wire
 
 TOKEN_TTL = 1  # seconds without use after which a token ends
 USER, AGENT, PASSWORD = 'tmpl', 'agent', 'pass word/&1'
@@ -43,25 +44,25 @@ def enable_auth(etcd: Etcd) -> None:
     ask(
         '/auth/role/grant',
         name='writer',
-        perm={'permType': 'READWRITE', **driver._range('/tmpl/')},
+        perm={'permType': 'READWRITE', **wire.range_of('/tmpl/')},
     )
     # A comparison of what does not exist, as in commit() without writes.
     ask(
         '/auth/role/grant',
         name='writer',
-        perm={'permType': 'READ', 'key': driver._encode('\0')},
+        perm={'permType': 'READ', 'key': wire.encode('\0')},
     )
     ask('/auth/role/add', name='agent')
     ask(
         '/auth/role/grant',
         name='agent',
-        perm={'permType': 'READ', **driver._range(f'{ROOT}/')},
+        perm={'permType': 'READ', **wire.range_of(f'{ROOT}/')},
     )
     for kind in 'templates', 'locations', 'copies', 'nodes':
         ask(
             '/auth/role/grant',
             name='agent',
-            perm={'permType': 'READWRITE', **driver._range(f'{ROOT}/{kind}/')},
+            perm={'permType': 'READWRITE', **wire.range_of(f'{ROOT}/{kind}/')},
         )
     ask('/auth/user/grant', user=AGENT, role='agent')
     ask('/auth/user/grant', user='root', role='root')
