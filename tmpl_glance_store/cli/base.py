@@ -13,6 +13,7 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog as catalog_domain
+from tmpl_glance_store.catalog import snapshot as catalog_snapshot
 from tmpl_glance_store.options import store as opts
 from tmpl_glance_store.placement import contract as placement
 
@@ -81,9 +82,8 @@ class PinCommand(ShowOne):
         self, name: str, pinned: bool
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Return (names, values)."""
-        record = self.catalog.bindings.pin(
-            digest_of(self.catalog, name), pinned
-        )
+        template = template_of(self.catalog.snapshot(), name).template
+        record = self.catalog.bindings.pin(template.digest, pinned)
         return (
             ('digest', 'pinned', 'images'),
             (record.template.digest, record.pinned, list(record.images)),
@@ -92,40 +92,41 @@ class PinCommand(ShowOne):
 
 def policy(
     options: opts.Options,
-    catalog: catalog_domain.Catalog,
+    cluster: catalog_snapshot.Snapshot,
     pinned: bool = False,
 ) -> placement.Policy:
-    """Return the placement policy over the cluster's locations now.
+    """Return the placement policy over the cluster's locations.
 
     :param pinned: the one for pinned templates
     """
     return factory.build_policy(
         options.placement.everywhere() if pinned else options.placement,
-        catalog.locations.all(),
+        list(cluster.locations.values()),
     )
 
 
-def digest_of(catalog: catalog_domain.Catalog, name: str) -> str:
-    """Return the digest of *name*: an image id, a digest or its beginning.
+def template_of(
+    cluster: catalog_snapshot.Snapshot, name: str
+) -> objects.TemplateRecord:
+    """Return the template of an image id, a digest or its beginning.
 
     :raises NotFound: if there is no such template
     :raises Invalid: if the beginning fits several
     """
-    try:
-        return catalog.bindings.image(name).digest
-    except exceptions.NotFound:
-        found = [
-            record.template.digest
-            for record in catalog.bindings.templates()
-            if record.template.digest.startswith(name)
-        ]
+    images = {
+        image_id.lower(): digest
+        for image_id, digest in cluster.images().items()
+    }
+    if name.lower() in images:
+        return cluster.templates[images[name.lower()]]
+    found = [each for each in cluster.templates if each.startswith(name)]
     if len(found) > 1:
         raise exceptions.Invalid(
             f'{name} is the beginning of {len(found)} digests; give more'
         )
     if not found:
         raise exceptions.NotFound(f'no image or template {name}')
-    return found[0]
+    return cluster.templates[found[0]]
 
 
 def moment(seconds: float | None) -> str:

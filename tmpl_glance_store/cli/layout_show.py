@@ -3,11 +3,15 @@
 
 import argparse
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
+from tmpl_glance_store.catalog import snapshot as catalog_snapshot
 from tmpl_glance_store.cli import base
+from tmpl_glance_store.placement import contract as placement
+
+_Table: TypeAlias = tuple[tuple[str, ...], Iterator[Any]]
 
 
 class LayoutShow(base.Lister):
@@ -33,77 +37,77 @@ class LayoutShow(base.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
+        cluster = self.catalog.snapshot()
+        policy = base.policy(self.options, cluster)
         if parsed_args.name:
-            return self._targets(self._position(parsed_args.name))
+            position = _position(cluster, parsed_args.name)
+            return _targets(policy, position)
         if parsed_args.ranges:
-            return self._ranges()
-        return self._shares()
+            return _ranges(policy)
+        return _shares(policy, cluster)
 
-    def _position(self, name: str) -> int:
-        if name.startswith('0x'):
-            position = int(name, 16)
-            if not 0 <= position < objects.SPACE:
-                raise exceptions.Invalid(f'{name} has more than 64 bits')
-            return position
-        record = self.catalog.bindings.template(
-            base.digest_of(self.catalog, name)
-        )
-        if record is None:
-            raise exceptions.NotFound(f'the catalog has lost {name}')
-        return record.template.position
 
-    def _targets(self, position: int) -> tuple[tuple[str, ...], Iterator[Any]]:
-        targets = base.policy(self.options, self.catalog).targets(position)
-        return (
-            ('Rank', 'Position', 'Node', 'Tier', 'Path', 'Location'),
+def _position(cluster: catalog_snapshot.Snapshot, name: str) -> int:
+    if not name.startswith('0x'):
+        return base.template_of(cluster, name).template.position
+    position = int(name, 16)
+    if not 0 <= position < objects.SPACE:
+        raise exceptions.Invalid(f'{name} has more than 64 bits')
+    return position
+
+
+def _targets(policy: placement.Policy, position: int) -> _Table:
+    return (
+        ('Rank', 'Position', 'Node', 'Tier', 'Path', 'Location'),
+        (
             (
-                (
-                    rank,
-                    f'{position:016x}',
-                    each.node,
-                    each.tier,
-                    each.path,
-                    each.id,
-                )
-                for rank, each in enumerate(targets, 1)
-            ),
-        )
-
-    def _ranges(self) -> tuple[tuple[str, ...], Iterator[Any]]:
-        ranges = base.policy(self.options, self.catalog).ranges()
-        return (
-            ('First', 'Last', 'Node', 'Path', 'Location'),
-            (
-                (
-                    f'{first:016x}',
-                    f'{last:016x}',
-                    each.node,
-                    each.path,
-                    each.id,
-                )
-                for first, last, each in ranges
-            ),
-        )
-
-    def _shares(self) -> tuple[tuple[str, ...], Iterator[Any]]:
-        sizes: dict[str, list[int]] = {}
-        for first, last, each in base.policy(
-            self.options, self.catalog
-        ).ranges():
-            sizes.setdefault(each.id, []).append(last - first + 1)
-        rows = (
-            (
+                rank,
+                f'{position:016x}',
                 each.node,
+                each.tier,
                 each.path,
-                each.weight,
-                round(100 * sum(sizes[each.id]) / objects.SPACE, 2),
-                len(sizes[each.id]),
                 each.id,
             )
-            for each in self.catalog.locations.all()
-            if each.id in sizes
+            for rank, each in enumerate(policy.targets(position), 1)
+        ),
+    )
+
+
+def _ranges(policy: placement.Policy) -> _Table:
+    return (
+        ('First', 'Last', 'Node', 'Path', 'Location'),
+        (
+            (
+                f'{first:016x}',
+                f'{last:016x}',
+                each.node,
+                each.path,
+                each.id,
+            )
+            for first, last, each in policy.ranges()
+        ),
+    )
+
+
+def _shares(
+    policy: placement.Policy, cluster: catalog_snapshot.Snapshot
+) -> _Table:
+    sizes: dict[str, list[int]] = {}
+    for first, last, each in policy.ranges():
+        sizes.setdefault(each.id, []).append(last - first + 1)
+    rows = (
+        (
+            each.node,
+            each.path,
+            each.weight,
+            round(100 * sum(sizes[each.id]) / objects.SPACE, 2),
+            len(sizes[each.id]),
+            each.id,
         )
-        return (
-            ('Node', 'Path', 'Weight GiB', 'Share %', 'Ranges', 'Location'),
-            rows,
-        )
+        for each in cluster.locations.values()
+        if each.id in sizes
+    )
+    return (
+        ('Node', 'Path', 'Weight GiB', 'Share %', 'Ranges', 'Location'),
+        rows,
+    )

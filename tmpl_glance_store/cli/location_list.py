@@ -15,32 +15,33 @@ class LocationList(base.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
+        cluster = self.catalog.snapshot()
         sizes = {
-            record.template.digest: record.template.size
-            for record in self.catalog.bindings.templates()
+            digest: record.template.size
+            for digest, record in cluster.templates.items()
         }
-        held: dict[str, list[int]] = {}
-        for copy in self.catalog.copies.all():
-            if copy.complete:
-                held.setdefault(copy.location_id, []).append(
-                    sizes.get(copy.digest, 0)
-                )
-        rows = (
-            (
-                each.id,
-                each.node,
-                each.tier,
-                each.path,
-                each.weight,
-                each.state,
-                len(held.get(each.id, ())),
-                sum(held.get(each.id, ())),
-            )
+
+        def rows() -> Iterator[Any]:
             for each in sorted(
-                self.catalog.locations.all(),
+                cluster.locations.values(),
                 key=lambda each: (each.node, each.path),
-            )
-        )
+            ):
+                held = [
+                    sizes.get(copy.digest, 0)
+                    for copy in cluster.copies_in(each.id)
+                    if copy.complete
+                ]
+                yield (
+                    each.id,
+                    each.node,
+                    each.tier,
+                    each.path,
+                    each.weight,
+                    each.state,
+                    len(held),
+                    sum(held),
+                )
+
         return (
             (
                 'Location',
@@ -52,5 +53,5 @@ class LocationList(base.Lister):
                 'Copies',
                 'Bytes',
             ),
-            rows,
+            rows(),
         )

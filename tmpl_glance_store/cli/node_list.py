@@ -16,18 +16,19 @@ class NodeList(base.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
-        live = self.catalog.nodes.live()
-        locations = self.catalog.locations.all()
-        copies: dict[str, int] = {}
-        for copy in self.catalog.copies.all():
-            copies[copy.location_id] = copies.get(copy.location_id, 0) + 1
-        names = sorted({*live, *(each.node for each in locations)})
+        cluster = self.catalog.snapshot()
+        names = sorted(
+            {*cluster.nodes}
+            | {each.node for each in cluster.locations.values()}
+        )
 
         def rows() -> Iterator[Any]:
             for name in names:
-                node = live.get(name)
-                own = [each for each in locations if each.node == name]
-                held = sum(copies.get(each.id, 0) for each in own)
+                node = cluster.nodes.get(name)
+                own = cluster.locations_of(name)
+                held = sum(
+                    1 for each in own for _ in cluster.copies_in(each.id)
+                )
                 yield (
                     name,
                     'live' if node else 'away',

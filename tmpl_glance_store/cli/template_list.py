@@ -15,19 +15,16 @@ class TemplateList(base.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterator[Any]]:
         """Return (columns, rows)."""
+        cluster = self.catalog.snapshot()
         policies = {
-            pinned: base.policy(self.options, self.catalog, pinned)
+            pinned: base.policy(self.options, cluster, pinned)
             for pinned in (False, True)
         }
-        complete: dict[str, set[str]] = {}
-        for copy in self.catalog.copies.all():
-            if copy.complete:
-                complete.setdefault(copy.digest, set()).add(copy.location_id)
 
         def rows() -> Iterator[Any]:
-            for record in self.catalog.bindings.templates():
+            for record in cluster.templates.values():
                 template = record.template
-                held = complete.get(template.digest, set())
+                held = cluster.complete(template.digest)
                 wanted = {
                     each.id
                     for each in policies[record.pinned].targets(

@@ -2,9 +2,10 @@
 """``tmpl-manage template show``"""
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
-from tmpl_glance_store import exceptions
+from tmpl_glance_store.catalog import snapshot as catalog_snapshot
 from tmpl_glance_store.cli import base
 
 
@@ -23,31 +24,11 @@ class TemplateShow(base.ShowOne):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Return (names, values)."""
-        digest = base.digest_of(self.catalog, parsed_args.template)
-        record = self.catalog.bindings.template(digest)
-        if record is None:
-            raise exceptions.NotFound(f'the catalog has lost {digest}')
+        cluster = self.catalog.snapshot()
+        record = base.template_of(cluster, parsed_args.template)
         template = record.template
-        locations = {each.id: each for each in self.catalog.locations.all()}
-        targets = base.policy(
-            self.options, self.catalog, record.pinned
-        ).targets(template.position)
-        copies = [
-            {
-                'location': copy.location_id,
-                'node': getattr(locations.get(copy.location_id), 'node', None),
-                'path': getattr(locations.get(copy.location_id), 'path', None),
-                'complete': copy.complete,
-                'proved_at': base.moment(copy.verified_at),
-                'published': list(copy.published),
-                'refused': copy.refused,
-            }
-            for copy in self.catalog.copies.of(digest)
-        ]
-        fetching = sorted(
-            name
-            for name, node in self.catalog.nodes.live().items()
-            if digest in node.fetching
+        targets = base.policy(self.options, cluster, record.pinned).targets(
+            template.position
         )
         return (
             (
@@ -66,7 +47,7 @@ class TemplateShow(base.ShowOne):
                 'fetching',
             ),
             (
-                digest,
+                template.digest,
                 template.size,
                 template.format,
                 f'{template.position:016x}',
@@ -77,7 +58,23 @@ class TemplateShow(base.ShowOne):
                 record.pinned,
                 list(record.images),
                 [f'{each.node}:{each.path}' for each in targets],
-                copies,
-                fetching,
+                list(_copies(cluster, template.digest)),
+                [each.name for each in cluster.fetchers(template.digest)],
             ),
         )
+
+
+def _copies(
+    cluster: catalog_snapshot.Snapshot, digest: str
+) -> Iterator[dict[str, Any]]:
+    for copy in cluster.copies.get(digest, {}).values():
+        location = cluster.locations.get(copy.location_id)
+        yield {
+            'location': copy.location_id,
+            'node': location.node if location else None,
+            'path': location.path if location else None,
+            'complete': copy.complete,
+            'proved_at': base.moment(copy.verified_at),
+            'published': list(copy.published),
+            'refused': copy.refused,
+        }
