@@ -36,9 +36,7 @@ def cluster() -> catalog_snapshot.Snapshot:
     return catalog_snapshot.Snapshot(
         templates={
             A: objects.TemplateRecord(template(A), ('One', 'two')),
-            B: objects.TemplateRecord(
-                template(B), ('three',), deleted_at=9.0
-            ),
+            B: objects.TemplateRecord(template(B), ('three',), deleted_at=9.0),
         },
         locations={
             each: objects.Location(each, f'n{each[0]}', 'ssd', path, 1.0)
