@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The publisher, killed again and again at any moment; a lane of its own."""
+"""The agent, killed while it publishes, at any moment; a lane of its own."""
 
 import os
 import pathlib
