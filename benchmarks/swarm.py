@@ -28,6 +28,7 @@ from harness import netns
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store import tls
+from tmpl_glance_store.swarm import contract
 from tmpl_glance_store.swarm import metainfo
 from tmpl_glance_store.swarm import session
 from tmpl_glance_store.swarm import settings
@@ -288,7 +289,7 @@ def _transfer(order: dict[str, Any]) -> None:
 def _wait(
     swarm: session.Swarm,
     digest: str,
-    peers: Iterable[session.Peer],
+    peers: Iterable[contract.Peer],
     ended: threading.Event,
 ) -> None:
     """Wait for a fetch as an agent does: tell it of peers now and then."""

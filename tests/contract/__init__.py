@@ -4,3 +4,4 @@
 import pytest
 
 pytest.register_assert_rewrite('tests.contract.keyvalue')
+pytest.register_assert_rewrite('tests.contract.swarm')

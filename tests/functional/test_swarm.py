@@ -28,6 +28,7 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store import tls
+from tmpl_glance_store.swarm import contract
 from tmpl_glance_store.swarm import identity
 from tmpl_glance_store.swarm import metainfo
 from tmpl_glance_store.swarm import progress
@@ -104,7 +105,7 @@ class Node:
         self.swarm.seed(what.template, what.pieces, str(directory))
 
     def fetch(
-        self, what: Content, directory: pathlib.Path, *peers: session.Peer
+        self, what: Content, directory: pathlib.Path, *peers: contract.Peer
     ) -> None:
         directory.mkdir(exist_ok=True)
         self.swarm.fetch(what.template, what.pieces, str(directory))

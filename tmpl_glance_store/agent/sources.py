@@ -47,7 +47,7 @@ def fetchers(digest: str, now: Snapshot, node: str) -> list[objects.Node]:
     ]
 
 
-def peer_of(node: objects.Node) -> swarm_package.session.Peer:
+def peer_of(node: objects.Node) -> swarm_package.Peer:
     """Return where a node takes peers."""
     host, _, port = node.swarm.rpartition(':')
     return host.strip('[]'), int(port)

@@ -26,7 +26,7 @@ class Source(NamedTuple):
     """A node that a template comes from, as a holder or a fellow fetcher."""
 
     api: str
-    peer: swarm_package.session.Peer
+    peer: swarm_package.Peer
 
 
 class Transfer(threading.Thread):

@@ -3,6 +3,7 @@
 
 import threading
 import time
+from typing import Any
 
 import libtorrent as lt
 
@@ -25,11 +26,12 @@ _ALERTS = (
 def open_session(host: str, port: int, tls: bool) -> lt.session:
     """Return a session that is about to listen."""
     params = lt.session_params()
-    params.settings = {
+    chosen: Any = {
         **settings.SETTINGS,
         **settings.interfaces(host, port, tls),
         'alert_mask': _ALERTS,
     }
+    params.settings = chosen
     # The mapped files of the mmap back end would count as our memory.
     params.disk_io_constructor = 'pread_disk_io_constructor'
     session = lt.session(params)
