@@ -4,4 +4,5 @@
 import pytest
 
 pytest.register_assert_rewrite('tests.contract.keyvalue')
+pytest.register_assert_rewrite('tests.contract.remote')
 pytest.register_assert_rewrite('tests.contract.swarm')

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies
 
+from tests.fakes import remote as fake
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
@@ -52,76 +53,24 @@ def template_of(content: bytes) -> objects.Template:
 TEMPLATE = template_of(CONTENT)
 
 
-@dataclasses.dataclass
-class Holder:
-    """A holder and its faults; *asked* are the ranges asked for."""
-
-    content: bytes = CONTENT
-    layer: bytes = b''.join(layer_of(CONTENT))
-    down: bool = False
-    dies_at: int | None = None  # piece
-    flipped: tuple[int, ...] = ()  # pieces
-    asked: list[tuple[int, int]] = dataclasses.field(default_factory=list)
-    layers_asked: int = 0
-    sent: int = 0
-    connections: int = 0
-
-
-class Connection:
-    """An implementation of :class:`contract.Connection` in memory."""
-
-    def __init__(self, holder: Holder) -> None:
-        self.holder = holder
-        self.at = 0
-        holder.connections += 1
-        self.closed = False
-
-    def layer(self, template: objects.Template) -> bytes:
-        self._require_up()
-        self.holder.layers_asked += 1
-        return self.holder.layer
-
-    def start(self, template: objects.Template, start: int, end: int) -> None:
-        self._require_up()
-        self.holder.asked.append((start, end))
-        self.at = start
-
-    def read_into(self, buffer: memoryview) -> None:
-        self._require_up()
-        piece = self.at // PIECE
-        if piece == self.holder.dies_at:
-            raise contract.HolderFailed('died')
-        assert self.at + len(buffer) <= self.holder.asked[-1][1]
-        buffer[:] = self.holder.content[self.at : self.at + len(buffer)]
-        if piece in self.holder.flipped:
-            buffer[-1] ^= 1
-        self.at += len(buffer)
-        self.holder.sent += len(buffer)
-
-    def status(self) -> dict[str, Any]:
-        self._require_up()
-        return {'copies': []}
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            self.holder.connections -= 1
-
-    def _require_up(self) -> None:
-        assert not self.closed
-        if self.holder.down:
-            raise contract.HolderFailed('is down')
+def holder_of(
+    content: bytes = CONTENT, layer: bytes | None = None, **faults: Any
+) -> fake.Holder:
+    """Return a holder of small pieces."""
+    if layer is None:
+        layer = b''.join(layer_of(CONTENT))
+    return fake.Holder(content, layer, PIECE, **faults)
 
 
 class Cluster:
     """Holders by name, one reader, and the lies that it noticed."""
 
-    def __init__(self, **holders: Holder) -> None:
+    def __init__(self, **holders: fake.Holder) -> None:
         self.holders = holders
         self.lies: list[tuple[str, str, int | None]] = []
         self.now = 0.0
         self.remote = templates.RemoteTemplates(
-            connect=lambda url: Connection(holders[url]),
+            connect=lambda url: fake.Connection(holders[url]),
             on_lie=lambda *lie: self.lies.append(lie),
             clock=lambda: self.now,
         )
@@ -150,7 +99,7 @@ class Cluster:
 )
 def test_a_whole_read_gives_the_content(size: int) -> None:
     content = CONTENT[:size]
-    cluster = Cluster(a=Holder(content, b''.join(layer_of(content))))
+    cluster = Cluster(a=holder_of(content, b''.join(layer_of(content))))
     assert b''.join(cluster.open(template=template_of(content))) == content
 
 
@@ -169,7 +118,7 @@ def test_a_whole_read_gives_the_content(size: int) -> None:
 def test_a_range_gives_its_bytes_and_fetches_only_its_pieces(
     offset: int, length: int | None, chunk_size: int
 ) -> None:
-    holder = Holder()
+    holder = holder_of()
     chunks = list(
         Cluster(a=holder).open(offset, length, chunk_size=chunk_size)
     )
@@ -191,7 +140,7 @@ def test_chunks_are_bounded_whatever_is_asked_for() -> None:
     template = dataclasses.replace(
         TEMPLATE, digest=digest, size=size, piece_size=size
     )
-    cluster = Cluster(a=Holder(content))
+    cluster = Cluster(a=holder_of(content))
     assert [
         len(chunk)
         for chunk in cluster.open(template=template, chunk_size=1 << 30)
@@ -199,13 +148,13 @@ def test_chunks_are_bounded_whatever_is_asked_for() -> None:
 
 
 def test_the_first_piece_is_there_when_open_returns() -> None:
-    holder = Holder()
+    holder = holder_of()
     with contextlib.closing(Cluster(a=holder).open()):
         assert holder.sent == PIECE
 
 
 def test_no_more_than_a_piece_is_fetched_ahead() -> None:
-    holder = Holder()
+    holder = holder_of()
     with contextlib.closing(
         Cluster(a=holder).open(chunk_size=PIECE // 4)
     ) as file:
@@ -222,14 +171,14 @@ def test_an_empty_template_needs_no_holder() -> None:
 
 
 def test_a_template_of_one_piece_needs_no_layer() -> None:
-    holder = Holder(CONTENT[:PIECE])
+    holder = holder_of(CONTENT[:PIECE])
     template = template_of(CONTENT[:PIECE])
     assert b''.join(Cluster(a=holder).open(template=template))
     assert holder.layers_asked == 0
 
 
 def test_the_layer_is_fetched_once() -> None:
-    cluster = Cluster(a=Holder())
+    cluster = Cluster(a=holder_of())
     for _ in range(3):
         assert cluster.read(5, 5) == CONTENT[5:10]
     assert cluster.holders['a'].layers_asked == 1
@@ -237,7 +186,7 @@ def test_the_layer_is_fetched_once() -> None:
 
 def test_the_layers_kept_are_bounded() -> None:
     contents = [CONTENT[number : number + 2 * PIECE] for number in range(40)]
-    cluster = Cluster(a=Holder())
+    cluster = Cluster(a=holder_of())
     holder = cluster.holders['a']
     for content in [*contents, contents[0]]:
         holder.content, holder.layer = content, b''.join(layer_of(content))
@@ -264,7 +213,7 @@ def test_the_layers_kept_are_bounded() -> None:
 def test_the_next_holder_goes_on_where_one_fails(
     fault: dict[str, Any], piece: int
 ) -> None:
-    cluster = Cluster(a=Holder(**fault), b=Holder())
+    cluster = Cluster(a=holder_of(**fault), b=holder_of())
     assert cluster.read() == CONTENT
     assert cluster.holders['b'].asked == [(piece * PIECE, SIZE)]
 
@@ -276,13 +225,13 @@ def test_a_layer_with_the_filler_of_the_tree_is_refused() -> None:
         merkle.layer_root(merkle.split_layer(layer), PIECE).hex()
         == TEMPLATE.digest
     )
-    cluster = Cluster(a=Holder(layer=layer), b=Holder())
+    cluster = Cluster(a=holder_of(layer=layer), b=holder_of())
     assert cluster.read() == CONTENT
     assert cluster.lies == [('a', TEMPLATE.digest, None)]
 
 
 def test_no_byte_of_a_bad_piece_is_given() -> None:
-    cluster = Cluster(a=Holder(flipped=(2,)))
+    cluster = Cluster(a=holder_of(flipped=(2,)))
     given = []
     with pytest.raises(exceptions.Unavailable):
         given.extend(cluster.open(chunk_size=1000))
@@ -290,12 +239,12 @@ def test_no_byte_of_a_bad_piece_is_given() -> None:
 
 
 def test_pieces_that_each_holder_lacks_come_from_the_other() -> None:
-    cluster = Cluster(a=Holder(flipped=(0, 3)), b=Holder(flipped=(1, 4)))
+    cluster = Cluster(a=holder_of(flipped=(0, 3)), b=holder_of(flipped=(1, 4)))
     assert cluster.read() == CONTENT
 
 
 def test_a_holder_that_broke_off_is_asked_again() -> None:
-    class Impatient(Connection):
+    class Impatient(fake.Connection):
         """Gives two pieces only."""
 
         def read_into(self, buffer: memoryview) -> None:
@@ -303,14 +252,14 @@ def test_a_holder_that_broke_off_is_asked_again() -> None:
                 raise contract.HolderFailed('had enough')
             super().read_into(buffer)
 
-    holder = Holder()
+    holder = holder_of()
     remote = templates.RemoteTemplates(connect=lambda url: Impatient(holder))
     assert b''.join(remote.open(TEMPLATE, ['a'])) == CONTENT
     assert [start // PIECE for start, _ in holder.asked] == [0, 2, 4, 6]
 
 
 def test_a_holder_that_came_back_is_asked_again() -> None:
-    cluster = Cluster(a=Holder(down=True), b=Holder(dies_at=4))
+    cluster = Cluster(a=holder_of(down=True), b=holder_of(dies_at=4))
     chunks = iter(cluster.open(chunk_size=PIECE))
     given = [next(chunks)]
     cluster.holders['a'].down = False
@@ -319,7 +268,9 @@ def test_a_holder_that_came_back_is_asked_again() -> None:
 
 def test_when_all_fail_the_reason_of_each_is_told() -> None:
     cluster = Cluster(
-        a=Holder(down=True), b=Holder(dies_at=0), c=Holder(flipped=(0,))
+        a=holder_of(down=True),
+        b=holder_of(dies_at=0),
+        c=holder_of(flipped=(0,)),
     )
     with pytest.raises(exceptions.Unavailable) as failure:
         cluster.open()
@@ -334,7 +285,7 @@ def test_without_holders_a_template_is_unavailable() -> None:
 
 
 def test_all_may_fail_in_the_middle() -> None:
-    cluster = Cluster(a=Holder(dies_at=2), b=Holder(dies_at=2))
+    cluster = Cluster(a=holder_of(dies_at=2), b=holder_of(dies_at=2))
     given = []
     with pytest.raises(exceptions.Unavailable, match='piece 2 '):
         given.extend(cluster.open(chunk_size=PIECE))
@@ -343,7 +294,7 @@ def test_all_may_fail_in_the_middle() -> None:
 
 
 def test_a_liar_is_reported_and_asked_last_for_a_while() -> None:
-    cluster = Cluster(a=Holder(flipped=(1,)), b=Holder())
+    cluster = Cluster(a=holder_of(flipped=(1,)), b=holder_of())
     assert cluster.read() == CONTENT
     assert cluster.lies == [('a', TEMPLATE.digest, 1)]
     cluster.holders['a'].asked.clear()
@@ -359,7 +310,7 @@ def test_a_liar_is_reported_and_asked_last_for_a_while() -> None:
 
 
 def test_a_closed_file_gives_nothing_and_holds_no_connection() -> None:
-    cluster = Cluster(a=Holder())
+    cluster = Cluster(a=holder_of())
     file = cluster.open(chunk_size=PIECE)
     chunks = iter(file)
     next(chunks)
@@ -370,7 +321,7 @@ def test_a_closed_file_gives_nothing_and_holds_no_connection() -> None:
 
 
 def test_a_file_that_is_forgotten_is_closed() -> None:
-    cluster = Cluster(a=Holder())
+    cluster = Cluster(a=holder_of())
     file = cluster.open()
     assert cluster.holders['a'].connections == 1
     del file
@@ -395,7 +346,7 @@ def test_a_url_that_is_not_safe_is_not_called(url: str, reason: str) -> None:
 
 
 def test_an_agent_tells_its_status_and_one_that_is_down_why_not() -> None:
-    cluster = Cluster(a=Holder(), b=Holder(down=True))
+    cluster = Cluster(a=holder_of(), b=holder_of(down=True))
     assert cluster.remote.status('a') == {'copies': []}
     with pytest.raises(exceptions.Unavailable, match='b is down'):
         cluster.remote.status('b')
