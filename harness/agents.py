@@ -21,9 +21,9 @@ from typing import Any, Self
 
 from harness import netns
 from harness.certificates import Authority
-from harness.etcd import eventually
 from harness.host import CLUSTER
 from harness.host import Host
+from harness.waiting import eventually
 from tmpl_glance_store import driver
 from tmpl_glance_store import factory
 from tmpl_glance_store.catalog import catalog

@@ -7,19 +7,18 @@ loopback interface. Every process is stopped by its own pid.
 
 import contextlib
 import pathlib
-import random
 import signal
-import socket
 import subprocess
-import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import etcd3gw
 import requests
 
 from harness import netns
+from harness import programs
+from harness import waiting
 from harness.certificates import Authority
 
 #: Seconds until a started etcd must answer, and a stopped one be gone.
@@ -50,7 +49,7 @@ class Member:
         self.log = root / f'{name}.log'
         self._data = root / name
         self._options = options
-        self._port, peer_port = free_port(), free_port()
+        self._port, peer_port = programs.free_port(), programs.free_port()
         self._machine = machine
         self._address = machine.address if machine else '127.0.0.1'
         self.peer_url = f'http://127.0.0.1:{peer_port}'
@@ -141,7 +140,7 @@ class Member:
         :raises EtcdError: if it ends, or does not serve in time
         """
         if (
-            not eventually(
+            not waiting.eventually(
                 lambda: self.healthy or not self.running, START_DEADLINE
             )
             or not self.running
@@ -170,7 +169,7 @@ class Member:
         self._process.send_signal(signal.SIGSTOP)
         # Its threads stop one after the other.
         tasks = pathlib.Path(f'/proc/{self._process.pid}/task')
-        assert eventually(
+        assert waiting.eventually(
             lambda: all(
                 '\nState:\tT' in (task / 'status').read_text()
                 for task in tasks.iterdir()
@@ -286,31 +285,3 @@ class Etcd:
 
 def _here(*arguments: str) -> list[str]:
     return [*arguments]
-
-
-def free_port() -> int:
-    """Return a TCP port that is free on the loopback interface.
-
-    Not one of those that the kernel gives to clients: while its etcd is
-    stopped, a client that tries to connect might be given that very port, and
-    would then find itself.
-    """
-    text = pathlib.Path('/proc/sys/net/ipv4/ip_local_port_range').read_text()
-    first = int(text.split()[0])
-    for port in random.SystemRandom().sample(range(first // 3, first), 100):
-        with (
-            contextlib.suppress(OSError),
-            socket.create_server(('127.0.0.1', port)),
-        ):
-            return port
-    raise EtcdError('there is no free port')
-
-
-def eventually(condition: Callable[[], object], deadline: float = 60) -> bool:
-    """Wait until *condition* holds; False if it does not in time."""
-    end = time.monotonic() + deadline
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True

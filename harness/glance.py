@@ -13,14 +13,15 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Self
+
+from harness import programs
+from harness import waiting
 
 #: Seconds until a started Glance must answer, and a stopped one be gone.
 START_DEADLINE = 120
@@ -94,7 +95,7 @@ class GlanceServer:
     ) -> None:
         self.root = pathlib.Path(root).resolve()
         self.log = self.root / 'glance.log'
-        self.port = free_port()
+        self.port = programs.free_port()
         self._backends = backends
         self._sections = sections or {}
         self._processes, self._threads = processes, threads
@@ -139,7 +140,7 @@ class GlanceServer:
                     'setpriv',
                     '--pdeathsig',
                     'KILL',
-                    program('uwsgi'),
+                    programs.program('uwsgi'),
                     '--ini',
                     str(self.root / 'uwsgi.ini'),
                 ],
@@ -186,7 +187,7 @@ class GlanceServer:
         return '\n'.join(text.splitlines()[-lines:])
 
     def _wait_until_ready(self) -> None:
-        for _ in ticks(START_DEADLINE):
+        for _ in waiting.ticks(START_DEADLINE):
             if not self.running:
                 raise GlanceError(f'Glance ended:\n{self.log_tail()}')
             if self._answers():
@@ -281,50 +282,6 @@ class GlanceServer:
         }
 
 
-def ticks(seconds: float, period: float = 0.1) -> Iterator[None]:
-    """Yield at once and then every *period* until *seconds* have passed."""
-    deadline = time.monotonic() + seconds
-    while True:
-        yield
-        if time.monotonic() > deadline:
-            return
-        time.sleep(period)
-
-
-def wait_for(
-    condition: Callable[[], object], what: str, seconds: float = 60
-) -> None:
-    """Wait until *condition* returns something true.
-
-    :raises TimeoutError: if it does not in time; says *what* is missing
-    """
-    for _ in ticks(seconds):
-        if condition():
-            return
-    raise TimeoutError(f'{seconds} s are not enough for {what}')
-
-
-def free_port() -> int:
-    """Return a TCP port that is free on the loopback interface."""
-    with socket.create_server(('127.0.0.1', 0)) as listener:
-        return listener.getsockname()[1]
-
-
-def program(name: str) -> str:
-    """Return the path of *name*: of this virtualenv first, then of PATH.
-
-    :raises FileNotFoundError: if there is no such program
-    """
-    own = str(pathlib.Path(sys.executable).parent)
-    path = os.pathsep.join(
-        [own, os.environ.get('PATH', os.defpath), '/usr/sbin', '/sbin']
-    )
-    found = shutil.which(name, path=path)
-    if found is None:
-        raise FileNotFoundError(f'the program {name} is not installed')
-    return found
-
-
 def to_ini(sections: Mapping[str, Options]) -> str:
     """Return *sections* in the syntax that oslo.config and uWSGI share."""
     lines = []
@@ -361,7 +318,7 @@ def _migrated_database() -> 'tempfile.TemporaryDirectory[str]':
     )
     subprocess.run(
         [
-            program('glance-manage'),
+            programs.program('glance-manage'),
             '--config-file',
             str(configuration),
             'db_sync',

@@ -7,6 +7,7 @@ from typing import Any
 import requests
 
 from harness import glance
+from harness import waiting
 
 _TIMEOUT = 120
 
@@ -122,7 +123,7 @@ class ImageClient:
                 json={'method': {'name': method}, 'stores': list(stores)},
             )
         )
-        glance.wait_for(
+        waiting.wait_for(
             lambda: self._is_in(image_id, set(stores)),
             f'the import into {stores}',
         )

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from harness import glance
+from harness import programs
 from tools import stage
 
 
@@ -82,7 +83,7 @@ class Cloud:
         return json.loads(
             subprocess.run(
                 [
-                    glance.program('openstack'),
+                    programs.program('openstack'),
                     'image',
                     'show',
                     '-f',

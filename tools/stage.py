@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Mapping
 
-from harness import glance
+from harness import programs
 from tools import template_image
 from tools import terminal
 
@@ -60,7 +60,9 @@ class Stage:
     ) -> str:
         """Show a command, run it, and return what it prints."""
         self.screen.command(name, *map(self.short, arguments))
-        return self.screen.run([glance.program(name), *arguments], environment)
+        return self.screen.run(
+            [programs.program(name), *arguments], environment
+        )
 
     def short(self, text: str) -> str:
         """Return *text* without the scratch directory and long hashes."""

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from harness.glance import program
+from harness.programs import program
 
 MIB = 1 << 20
 

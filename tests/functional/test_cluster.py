@@ -28,9 +28,9 @@ from harness.agents import Agent
 from harness.agents import Cluster
 from harness.certificates import Authority
 from harness.etcd import Etcd
-from harness.etcd import eventually
 from harness.host import download
 from harness.host import new_id
+from harness.waiting import eventually
 from tmpl_glance_store import driver
 from tmpl_glance_store import factory
 from tmpl_glance_store.catalog import contract

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import glance
+from harness import waiting
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -72,6 +72,6 @@ def test_an_interrupted_demo_leaves_nothing_running(
     assert programs_in(tmp_path) != []
     demo.send_signal(signum)
     assert demo.wait(60) == returncode
-    glance.wait_for(lambda: programs_in(tmp_path) == [], 'all to end')
+    waiting.wait_for(lambda: programs_in(tmp_path) == [], 'all to end')
     if signum != signal.SIGKILL:
         assert list(tmp_path.iterdir()) == []

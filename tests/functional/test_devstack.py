@@ -20,10 +20,11 @@ import pytest
 
 from harness import glance
 from harness import host as hosts
+from harness import programs
 from harness.agents import LONG
 from harness.etcd import Etcd
-from harness.etcd import eventually
 from harness.image_api import ImageClient
+from harness.waiting import eventually
 from tmpl_glance_store import imagecache
 
 pytestmark = pytest.mark.skipif(
@@ -371,7 +372,7 @@ def test_the_scripts_are_clean(path: str) -> None:
         ['bashate', '--ignore=E005,E006'],
     ):
         done = subprocess.run(
-            [glance.program(command[0]), *command[1:], REPOSITORY / path],
+            [programs.program(command[0]), *command[1:], REPOSITORY / path],
             text=True,
             check=False,
             capture_output=True,

@@ -14,7 +14,7 @@ from harness import host as hosts
 from harness.agents import LONG
 from harness.agents import Cluster
 from harness.agents import command
-from harness.etcd import eventually
+from harness.waiting import eventually
 from tmpl_glance_store import objects
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]

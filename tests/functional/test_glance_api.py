@@ -15,6 +15,7 @@ import requests
 import xxhash
 
 from harness import glance
+from harness import waiting
 from harness.host import Host
 from harness.image_api import ImageClient
 from harness.image_api import parts_of
@@ -297,9 +298,9 @@ def test_a_client_that_vanishes_leaves_nothing(
             f'Content-Type: application/octet-stream\r\n'.encode()
             + head
         )
-        glance.wait_for(site.fast.unfinished, 'the upload to begin')
-    glance.wait_for(site.fast.is_clean, 'the disks to be clean')
-    glance.wait_for(
+        waiting.wait_for(site.fast.unfinished, 'the upload to begin')
+    waiting.wait_for(site.fast.is_clean, 'the disks to be clean')
+    waiting.wait_for(
         lambda: images.show(image_id)['status'] == 'queued',
         'the image to be queued again',
     )
@@ -398,7 +399,7 @@ def crash_after(
 ) -> Iterator[bytes]:
     """Yield *size* bytes, and when they arrive kill Glance."""
     yield from chunked(os.urandom(size))
-    glance.wait_for(host.unfinished, 'the upload to begin')
+    waiting.wait_for(host.unfinished, 'the upload to begin')
     server.kill()
     yield b'never read'
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from harness import glance
+from harness import waiting
 from harness.image_api import ImageClient
 from harness.image_api import parts_of
 from tests.functional.conftest import Site
@@ -135,7 +135,7 @@ def test_a_forged_url_is_not_imported_for_a_service(
     image_id = mallory.create()
     accepted = service.post_location(image_id, victim.forge(forgery, image_id))
     assert accepted.status_code == 202
-    glance.wait_for(
+    waiting.wait_for(
         lambda: 'os_glance_import_task' not in mallory.show(image_id),
         'the end of the import',
     )
@@ -169,7 +169,7 @@ def test_a_service_may_import_the_true_url(
     service = user('mallory', 'service')
     image_id = service.create()
     assert service.post_location(image_id, victim.url).ok
-    glance.wait_for(
+    waiting.wait_for(
         lambda: service.show(image_id)['status'] == 'active',
         'the end of the import',
     )

@@ -14,7 +14,7 @@ import pytest
 from harness import host as hosts
 from harness.agents import Cluster
 from harness.agents import command
-from harness.etcd import eventually
+from harness.waiting import eventually
 from tmpl_glance_store import imagecache
 from tmpl_glance_store import objects
 

@@ -17,7 +17,7 @@ import pytest
 
 from harness import agents
 from harness import host as hosts
-from harness.etcd import eventually
+from harness.waiting import eventually
 from tests.functional import reach
 from tests.functional import sandbox
 from tmpl_glance_store import imagecache

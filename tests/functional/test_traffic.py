@@ -17,7 +17,7 @@ from harness.agents import LONG
 from harness.agents import Agent
 from harness.agents import Cluster
 from harness.etcd import Etcd
-from harness.etcd import eventually
+from harness.waiting import eventually
 from tests.contract.keyvalue import PATIENCE
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects

@@ -9,8 +9,8 @@ import pytest
 
 from harness import agents
 from harness import host as hosts
-from harness.etcd import eventually
 from harness.nova import Nova
+from harness.waiting import eventually
 from tests.functional import hostile
 from tests.functional.imagecache.site import Site
 

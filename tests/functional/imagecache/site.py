@@ -12,8 +12,8 @@ from typing import Any
 
 from harness import agents
 from harness import host as hosts
-from harness.etcd import eventually
 from harness.nova import Nova
+from harness.waiting import eventually
 from tmpl_glance_store.imagecache import states
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness import agents
 from harness import host as hosts
-from harness.etcd import eventually
+from harness.waiting import eventually
 from tests.functional import hostile
 from tests.functional.imagecache.site import Site
 from tmpl_glance_store.imagecache import states
