@@ -2,8 +2,11 @@
 """The key-value contract under the catalog, after etcd's model.
 
 Drivers are found by stevedore in the namespace ``tmpl_glance_store.catalog``,
-by the scheme of the catalog's URL, and are called with that URL. Every driver
-passes ``tests/contract/keyvalue.py``. All methods may be called from several
+by the scheme of the catalog's URL up to a ``+``, and are called with that URL.
+A driver may bring options: a class attribute ``OPTIONS`` lists options of
+oslo.config with names that begin with ``tmpl_store_``, and it is called with
+their values as keyword arguments without that prefix. Every driver passes
+``tests/contract/keyvalue.py``. All methods may be called from several
 threads, and in a child after a fork.
 
 All methods raise :class:`~tmpl_glance_store.exceptions.Unavailable` when the
