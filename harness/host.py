@@ -19,8 +19,7 @@ from oslo_config import cfg
 from tmpl_glance_store import driver
 from tmpl_glance_store import factory
 from tmpl_glance_store import merkle
-from tmpl_glance_store import objects
-from tmpl_glance_store import repository
+from tmpl_glance_store.images import url as image_url
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.options import plugins
 from tmpl_glance_store.options import store as opts
@@ -90,13 +89,13 @@ class Host:
             conf.set_override(name, value, group='tmpl')
         return opts.read(plugins.group_of(conf, 'tmpl'))
 
-    def repository(
+    def parts(
         self, on_step: Callable[[str], None] = lambda step: None
-    ) -> repository.Repository:
-        """Return the repository, opened: as after a start of Glance."""
-        opened = factory.build_repository(self.options, on_step)
-        opened.open()
-        return opened
+    ) -> factory.Parts:
+        """Return what a process of the host has after a start of Glance."""
+        parts = factory.Parts(self.options, on_step)
+        parts.images.open()
+        return parts
 
     def store(self, backend: str | None = None) -> driver.Store:
         """Return the configured store, with a configuration of its own."""
@@ -281,40 +280,42 @@ def same_shelf(size: int = 100) -> tuple[bytes, bytes]:
     raise AssertionError('SHA-256 is broken')
 
 
-# The repository's calls
+# The calls of Glance
 
 
 def add(
-    repo: repository.Repository,
+    parts: factory.Parts,
     data: bytes,
     image_id: str | None = None,
     size: int | None = None,
-) -> objects.Image:
-    """Upload *data*, and return the binding."""
-    return repo.add(
+) -> image_url.ImageUrl:
+    """Upload *data*, and return where it is."""
+    return parts.images.add(
         image_id or new_id(),
         [data],
         len(data) if size is None else size,
         'sha256',
-    ).image
+    ).url
 
 
-def read(repo: repository.Repository, image: objects.Image) -> bytes:
+def read(parts: factory.Parts, url: image_url.ImageUrl) -> bytes:
     """Return the bytes of an image."""
     with contextlib.closing(
-        repo.read(*parts(image), 0, None, 1 << 20)
+        parts.images.read(url, 0, None, 1 << 20)
     ) as chunks:
         return b''.join(chunks)
 
 
-def remove(repo: repository.Repository, image: objects.Image) -> None:
+def url_of(parts: factory.Parts, image_id: str) -> image_url.ImageUrl:
+    """Return where an image is that Glance knows by its id."""
+    return image_url.ImageUrl.of(
+        CLUSTER, parts.catalog.bindings.image(image_id)
+    )
+
+
+def remove(parts: factory.Parts, url: image_url.ImageUrl) -> None:
     """Delete an image."""
-    repo.remove(*parts(image))
-
-
-def parts(image: objects.Image) -> tuple[str, str, str]:
-    """Return what the repository asks for, to find an image."""
-    return image.image_id, image.digest, image.token
+    parts.images.remove(url)
 
 
 # The store's calls

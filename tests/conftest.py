@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.host import Host
-from tmpl_glance_store import repository
+from tmpl_glance_store import factory
 
 _CAPABILITIES_V3 = 0x20080522
 _OVERRIDE_MODES = 0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
@@ -37,9 +37,9 @@ def host(tmp_path: pathlib.Path) -> Host:
 
 
 @pytest.fixture
-def repo(host: Host) -> repository.Repository:
+def parts(host: Host) -> factory.Parts:
     """The repository of the host."""
-    return host.repository()
+    return host.parts()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import prometheus_client
 from tmpl_glance_store import factory
 from tmpl_glance_store import imagecache
 from tmpl_glance_store import objects
-from tmpl_glance_store import repository
 from tmpl_glance_store import swarm as swarm_package
 from tmpl_glance_store import tls
 from tmpl_glance_store import version
@@ -96,12 +95,12 @@ class _Parts:
     # What the node stands on
 
     @functools.cached_property
-    def _repository(self) -> repository.Repository:
-        return factory.build_repository(self._options)
+    def _host(self) -> factory.Parts:
+        return factory.Parts(self._options)
 
     @functools.cached_property
     def _view(self) -> catalog_view.View:
-        return catalog_view.View(self._repository.catalog)
+        return catalog_view.View(self._host.catalog)
 
     @functools.cached_property
     def _tls(self) -> tls.Files | None:
@@ -152,9 +151,9 @@ class _Parts:
         return agent_reconciler.Reconciler(
             node=self._options.node,
             view=self._view,
-            store=self._repository.store,
-            open_locations=self._repository.open,
-            policy=self._repository.policy_of,
+            store=self._host.store,
+            open_locations=self._host.start.open,
+            policy=self._host.policy,
             everywhere=functools.partial(
                 factory.build_policy,
                 self._options.placement.everywhere(),
@@ -165,16 +164,15 @@ class _Parts:
             transfers=self._transfers,
             fetching=self._fetching,
             actor=act.Actor(
-                catalog=self._repository.catalog,
-                store=self._repository.store,
-                keeper=self._repository.recovery,
+                catalog=self._host.catalog,
+                store=self._host.store,
+                keeper=self._host.keeper,
                 fetching=self._fetching,
                 seeding=self._seeding,
             ),
             base_files=(
                 base_files.BaseFiles(
-                    self._image_cache,
-                    self._repository.catalog.copies.published,
+                    self._image_cache, self._host.catalog.copies.published
                 )
                 if self._image_cache is not None
                 else base_files.Step()
@@ -184,9 +182,9 @@ class _Parts:
     @functools.cached_property
     def _transfers(self) -> agent_transfers.Transfers:
         return agent_transfers.Transfers(
-            keeper=self._repository.recovery,
+            keeper=self._host.keeper,
             swarm=self._swarm,
-            remote=self._repository.remote,
+            remote=self._host.remote,
             limit=self._agent.transfers,
             ended=self._wake.set,
         )
@@ -195,7 +193,7 @@ class _Parts:
     def _fetching(self) -> agent_fetching.Fetching:
         return agent_fetching.Fetching(
             node=self._options.node,
-            store=self._repository.store,
+            store=self._host.store,
             transfers=self._transfers,
         )
 
@@ -203,7 +201,7 @@ class _Parts:
     def _seeding(self) -> agent_seeding.Seeding:
         return agent_seeding.Seeding(
             node=self._options.node,
-            store=self._repository.store,
+            store=self._host.store,
             swarm=self._swarm,
             transfers=self._transfers,
         )
@@ -219,7 +217,7 @@ class _Parts:
     @functools.cached_property
     def _lease(self) -> agent_lease.Lease:
         return agent_lease.Lease(
-            catalog=self._repository.catalog,
+            catalog=self._host.catalog,
             ttl=self._agent.lease,
             on_loss=self._wake.set,
         )
@@ -240,8 +238,9 @@ class _Parts:
     def _scrubber(self) -> agent_scrubber.Scrubber:
         cache = self._image_cache
         return agent_scrubber.Scrubber(
-            catalog=self._repository.catalog,
-            store=self._repository.store,
+            catalog=self._host.catalog,
+            keeper=self._host.keeper,
+            store=self._host.store,
             copies=lambda: self._view.snapshot.copies,
             rate=self._agent.scrub_rate,
             period=self._agent.scrub_period,
@@ -261,7 +260,7 @@ class _Parts:
             node=self._options.node,
             release=version.RELEASE,
             problem=lambda: self._loop.problem,
-            store=self._repository.store,
+            store=self._host.store,
             transfers=self._transfers,
             fetching=self._fetching,
             seeding=self._seeding,
@@ -273,7 +272,7 @@ class _Parts:
         metrics = agent_metrics.ApiMetrics(self._registry)
         return listener.Listener(
             application.Application(
-                find_copy=self._repository.store.directory_of,
+                find_copy=self._host.store.directory_of,
                 status=self._report.status,
                 healthy=lambda: self._loop.healthy(),
                 registry=self._registry,

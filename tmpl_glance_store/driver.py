@@ -6,7 +6,6 @@ of glance_store 5.7 for the contract and the errors that Glance understands.
 """
 
 import contextlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -21,14 +20,14 @@ from oslo_log import log as logging
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
-from tmpl_glance_store import objects
-from tmpl_glance_store import repository
+from tmpl_glance_store.images import images
+from tmpl_glance_store.images import url as image_url
 from tmpl_glance_store.options import plugins
 from tmpl_glance_store.options import store as opts
 
 LOG = logging.getLogger(__name__)
 
-SCHEME = 'tmpl'
+SCHEME = image_url.SCHEME
 
 _SHARED = glance_store.driver.SHARED_CONF_GROUP
 
@@ -85,50 +84,33 @@ def _glance_errors(image: str) -> Iterator[None]:
 
 
 class StoreLocation(glance_store.location.StoreLocation):
-    """``tmpl://<cluster>/<image id>/<digest>/<token>``, strictly."""
+    """What glance_store wraps around an :class:`image_url.ImageUrl`."""
 
-    _URL = re.compile(
-        '/'.join(
-            (
-                f'{SCHEME}:/',
-                f'(?P<cluster>{objects.CLUSTER.pattern})',
-                f'(?P<image_id>{objects.IMAGE_ID.pattern})',
-                f'(?P<digest>{objects.DIGEST.pattern})',
-                f'(?P<token>{objects.TOKEN.pattern})',
-            )
-        ),
-        re.ASCII,
-    )
+    url: image_url.ImageUrl
+
+    @property
+    def image_id(self) -> str:
+        """The id of the image, by which Glance and its logs know it."""
+        return self.url.image_id
 
     def process_specs(self) -> None:
-        """Take the parts of the URL from the store's own specs."""
-        self.cluster = self.specs['cluster']
-        self.image_id = self.specs['image_id']
-        self.digest = self.specs['digest']
-        self.token = self.specs['token']
+        """Take the URL from the store's own specs."""
+        self.url = self.specs['url']
 
     def get_uri(self) -> str:
         """Return the URL; it must not be shown to users."""
-        return (
-            f'{SCHEME}://{self.cluster}/{self.image_id}/{self.digest}/'
-            f'{self.token}'
-        )
+        return str(self.url)
 
     def parse_uri(self, uri: str) -> None:
-        """Take the parts of the URL *uri*.
+        """Take the URL *uri*.
 
-        :raises glance_store.exceptions.BadStoreUri: if it is not of exactly
-            the form above: users can register URLs
+        :raises glance_store.exceptions.BadStoreUri: if it is not strictly
+            one of ours: users can register URLs
         """
-        match = self._URL.fullmatch(uri)
-        if match is None:
-            # The URL is not repeated: it may hold somebody's token.
-            raise glance_exceptions.BadStoreUri(
-                message=f'not a {SCHEME}://<cluster>/<image id>/<digest>/'
-                f'<token> URL'
-            )
-        self.specs = match.groupdict()
-        self.process_specs()
+        try:
+            self.url = image_url.ImageUrl.parse(uri)
+        except ValueError as exc:
+            raise glance_exceptions.BadStoreUri(message=str(exc)) from exc
 
 
 class Store(glance_store.driver.Store):
@@ -144,7 +126,7 @@ class Store(glance_store.driver.Store):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._configured: opts.Options | None = None
-        self._repository: repository.Repository | None = None
+        self._images: images.Images | None = None
         self._cluster = ''
 
     def get_schemes(self) -> tuple[str, ...]:
@@ -166,7 +148,7 @@ class Store(glance_store.driver.Store):
             self.READ_CHUNKSIZE = min(options.uploads.chunk_size, _MAX_READ)
             self.WRITE_CHUNKSIZE = options.uploads.chunk_size
             self._configured = options
-            self._repository = None
+            self._images = None
             self._ready().open()
             self._ready().require_writable()
         except exceptions.Unavailable as exc:
@@ -210,16 +192,18 @@ class Store(glance_store.driver.Store):
             bytes cannot be read now
         """
         with _glance_errors(location.store_location.image_id):
-            parts = self._parts(location)
             data = self._ready().read(
-                *parts, offset, chunk_size, self.READ_CHUNKSIZE
+                location.store_location.url,
+                offset,
+                chunk_size,
+                self.READ_CHUNKSIZE,
             )
             return data, chunk_size or data.size
 
     def get_size(self, location: Any, context: Any = None) -> int:
         """Return the size of the image in bytes; raises like :meth:`get`."""
         with _glance_errors(location.store_location.image_id):
-            return self._ready().size(*self._parts(location))
+            return self._ready().size(location.store_location.url)
 
     @glance_store.driver.back_compat_add
     @capabilities.check
@@ -248,18 +232,9 @@ class Store(glance_store.driver.Store):
                 verifier.update if verifier else None,
             )
         template = added.template
-        url = StoreLocation(
-            {
-                'cluster': self._cluster,
-                'image_id': image_id.lower(),
-                'digest': template.digest,
-                'token': added.image.token,
-            },
-            self.conf,
-        ).get_uri()
         metadata = {'store': self.backend_group} if self.backend_group else {}
         return (
-            url,
+            str(added.url),
             template.size,
             template.checksum,
             template.multihash,
@@ -278,28 +253,21 @@ class Store(glance_store.driver.Store):
         image_id = location.store_location.image_id
         try:
             with _glance_errors(image_id):
-                self._ready().remove(*self._parts(location))
+                self._ready().remove(location.store_location.url)
         except glance_exceptions.StorageWriteDenied as exc:
             raise glance_exceptions.Forbidden(
                 message=f'image {image_id} cannot be deleted: {exc}'
             ) from exc
 
-    def _parts(self, location: Any) -> tuple[str, str, str]:
-        self._ready()
-        where = location.store_location
-        if where.cluster != self._cluster:
-            raise glance_exceptions.NotFound(image=where.image_id)
-        return where.image_id, where.digest, where.token
-
-    def _ready(self) -> repository.Repository:
-        """Return the repository, built now if it could not be before."""
-        if self._repository is None:
+    def _ready(self) -> images.Images:
+        """Return the images, built now if it could not be before."""
+        if self._images is None:
             if self._configured is None:
                 raise exceptions.Unavailable(
                     'the store is not configured; see the log of its start'
                 )
-            self._repository = factory.build_repository(self._configured)
-        return self._repository
+            self._images = factory.Parts(self._configured).images
+        return self._images
 
     def _group(self, options: Sequence[cfg.Opt]) -> Any:
         """Register *options* in the group of the backend, and return it."""

@@ -9,39 +9,126 @@ import urllib.parse
 from collections.abc import Callable
 
 from tmpl_glance_store import objects
-from tmpl_glance_store import repository
 from tmpl_glance_store import tls
 from tmpl_glance_store.catalog import catalog
 from tmpl_glance_store.catalog import contract as catalog_contract
+from tmpl_glance_store.copies import keeping
+from tmpl_glance_store.copies import start
+from tmpl_glance_store.images import access
+from tmpl_glance_store.images import images
+from tmpl_glance_store.images import reading
+from tmpl_glance_store.images import removal
+from tmpl_glance_store.images import target
+from tmpl_glance_store.images import upload
 from tmpl_glance_store.localstore import store as local_store
 from tmpl_glance_store.options import placement as placement_options
 from tmpl_glance_store.options import plugins
 from tmpl_glance_store.options import store as opts
 from tmpl_glance_store.options import tls as tls_options
 from tmpl_glance_store.placement import contract as placement
+from tmpl_glance_store.placement import latest
 from tmpl_glance_store.remote import templates as remote_templates
 
 
-def build_repository(
-    options: opts.Options, on_step: Callable[[str], None] = lambda step: None
-) -> repository.Repository:
-    """Return the repository that *options* describe, not opened yet.
+class Parts:
+    """The parts of this host, each built when another one asks for it.
 
-    :param on_step: see :class:`repository.Repository`
+    :param on_step: called with the name of each step of an upload or a
+        removal when it is done
     :raises BadConfiguration: if an option names something unknown
     """
-    # What is unknown or makes no sense should not wait for uploads.
-    build_policy(options.placement, [])
-    return repository.Repository(
-        catalog=build_catalog(options),
-        store=local_store.LocalStore(options.locations),
-        make_policy=functools.partial(build_policy, options.placement),
-        placement_name=options.placement.name,
-        write_timeout=options.uploads.write_timeout,
-        min_copies=options.uploads.min_copies,
-        remote=build_remote(options),
-        on_step=on_step,
-    )
+
+    def __init__(
+        self,
+        options: opts.Options,
+        on_step: Callable[[str], None] = lambda step: None,
+    ) -> None:
+        # What is unknown or makes no sense should not wait for uploads.
+        build_policy(options.placement, [])
+        self._options = options
+        self._step = on_step
+
+    @functools.cached_property
+    def catalog(self) -> catalog.Catalog:
+        """What the cluster knows."""
+        return build_catalog(self._options)
+
+    @functools.cached_property
+    def store(self) -> local_store.LocalStore:
+        """The disks of this host."""
+        return local_store.LocalStore(self._options.locations)
+
+    @functools.cached_property
+    def policy(self) -> latest.Latest:
+        """Makes the placement policy over the cluster's locations."""
+        return latest.Latest(
+            functools.partial(build_policy, self._options.placement)
+        )
+
+    @functools.cached_property
+    def keeper(self) -> keeping.Keeper:
+        """Keeps disks and catalog in step."""
+        return keeping.Keeper(self.catalog, self.store, self._step)
+
+    @functools.cached_property
+    def start(self) -> start.Start:
+        """Opens the locations."""
+        return start.Start(self.catalog, self.store, self.keeper)
+
+    @functools.cached_property
+    def remote(self) -> remote_templates.RemoteTemplates:
+        """Reads from other nodes."""
+        return build_remote(self._options)
+
+    @functools.cached_property
+    def images(self) -> images.Images:
+        """What Glance asks for."""
+        return images.Images(
+            access=self._access,
+            upload=self._upload,
+            reading=reading.Reading(
+                catalog=self.catalog,
+                store=self.store,
+                access=self._access,
+                remote=self.remote,
+            ),
+            removal=self._removal,
+            store=self.store,
+        )
+
+    @functools.cached_property
+    def _access(self) -> access.Access:
+        return access.Access(self.catalog, self._options.cluster, self.start)
+
+    @functools.cached_property
+    def _upload(self) -> upload.Upload:
+        return upload.Upload(
+            cluster=self._options.cluster,
+            catalog=self.catalog,
+            store=self.store,
+            keeper=self.keeper,
+            access=self._access,
+            target=target.Target(
+                self.catalog,
+                self.store,
+                self._options.placement.name,
+                self.policy,
+            ),
+            removal=self._removal,
+            min_copies=self._options.uploads.min_copies,
+            write_timeout=self._options.uploads.write_timeout,
+            on_step=self._step,
+        )
+
+    @functools.cached_property
+    def _removal(self) -> removal.Removal:
+        return removal.Removal(
+            catalog=self.catalog,
+            store=self.store,
+            keeper=self.keeper,
+            access=self._access,
+            on_step=self._step,
+        )
 
 
 def build_catalog(options: opts.Options) -> catalog.Catalog:

@@ -10,16 +10,14 @@ from harness.host import Host
 from tests.durability import model
 from tests.durability import recorder
 from tests.durability import replay
+from tmpl_glance_store import factory
 from tmpl_glance_store import objects
-from tmpl_glance_store import repository
-from tmpl_glance_store.localstore import location as local
-from tmpl_glance_store.localstore import staging
 
 
 class Promise(Protocol):
     """What the product has said, and has to stand by."""
 
-    def check(self, host: Host, repo: repository.Repository) -> None:
+    def check(self, host: Host, parts: factory.Parts) -> None:
         """Raise AssertionError unless it is so."""
 
 
@@ -30,8 +28,8 @@ class Stored:
     image: objects.Image
     data: bytes
 
-    def check(self, host: Host, repo: repository.Repository) -> None:
-        assert hosts.read(repo, self.image) == self.data
+    def check(self, host: Host, parts: factory.Parts) -> None:
+        assert hosts.read(parts, self.image) == self.data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Held:
     digest: str
     path: pathlib.Path
 
-    def check(self, host: Host, repo: repository.Repository) -> None:
+    def check(self, host: Host, parts: factory.Parts) -> None:
         shelf = self.path / 'templates' / self.digest[:2]
         assert shelf / self.digest in host.copies(self.digest)
 
@@ -52,7 +50,7 @@ class Gone:
 
     digest: str
 
-    def check(self, host: Host, repo: repository.Repository) -> None:
+    def check(self, host: Host, parts: factory.Parts) -> None:
         assert host.copies(self.digest) == []
 
 
@@ -90,7 +88,7 @@ def _examine(host: Host, instant: model.Instant, besides: str) -> None:
         if (problem := hosts.what_is_wrong(copy)) and besides not in problem
     ]
     assert torn == []
-    repo = host.repository()
+    parts = host.parts()
     try:
         wrong = [
             problem
@@ -99,18 +97,6 @@ def _examine(host: Host, instant: model.Instant, besides: str) -> None:
         ]
         assert wrong == []
         for promise in instant.promises:
-            promise.check(host, repo)
+            promise.check(host, parts)
     finally:
-        repo.catalog.close()
-
-
-def arrive(
-    repo: repository.Repository,
-    staged: staging.Staged,
-    template: objects.Template,
-    location: local.LocalLocation,
-) -> None:
-    """Place and record a copy just proved, as the agent does."""
-    repo.catalog.copies.intend(template.digest, location.record.id)
-    assert staged.place(template.digest)
-    repo.recovery.decide(template, location, promised=True, proved=True)
+        parts.catalog.close()

@@ -6,9 +6,9 @@ import pathlib
 from harness import host as hosts
 from harness.host import Host
 from tests.durability import rooms
+from tmpl_glance_store import factory
 from tmpl_glance_store import layout
 from tmpl_glance_store import objects
-from tmpl_glance_store import repository
 from tmpl_glance_store.localstore import location as local
 
 DATA = hosts.content(3000, 'copy')
@@ -16,9 +16,9 @@ DATA = hosts.content(3000, 'copy')
 
 def test_what_is_fetched_stays(root: pathlib.Path) -> None:
     host = Host(root, 'ssd:a', 'ssd:b')
-    repo, image = with_a_copy(host)
-    source, target = two_locations(repo, host)
-    template = repo.catalog.bindings.template(image.digest).template
+    parts, image = with_a_copy(host)
+    source, target = two_locations(parts, host)
+    template = parts.catalog.bindings.template(image.digest).template
     with rooms.record(host) as seen:
         with target.resume(image.digest) as staged:
             # As libtorrent does: nothing of it is on stable storage.
@@ -26,54 +26,52 @@ def test_what_is_fetched_stays(root: pathlib.Path) -> None:
             path.write_bytes(DATA[:1000])
             path.write_bytes(DATA)
             staged.seal_fetched(template, source.pieces(image.digest))
-            rooms.arrive(repo, staged, template, target)
+            assert parts.keeper.arrived(staged, template, target)
         seen.promise(rooms.Held(image.digest, pathlib.Path(target.paths.root)))
     rooms.examine(host, seen, besides=layout.FETCH)
 
 
 def test_what_is_moved_to_another_disk_stays(root: pathlib.Path) -> None:
     host = Host(root, 'ssd:a', 'ssd:b')
-    repo, image = with_a_copy(host)
-    source, target = two_locations(repo, host)
-    template = repo.catalog.bindings.template(image.digest).template
+    parts, image = with_a_copy(host)
+    source, target = two_locations(parts, host)
+    template = parts.catalog.bindings.template(image.digest).template
     with rooms.record(host) as seen:
-        with target.stage() as staged:
-            staged.copy_from(source.paths.copy(image.digest), image.digest)
-            rooms.arrive(repo, staged, template, target)
+        assert parts.keeper.move(template, source, target)
         seen.promise(rooms.Held(image.digest, pathlib.Path(target.paths.root)))
     rooms.examine(host, seen)
 
 
 def test_what_is_removed_stays_away(root: pathlib.Path) -> None:
     host = Host(root, 'ssd:a')
-    repo, image = with_a_copy(host)
+    parts, image = with_a_copy(host)
     with rooms.record(host) as seen:
-        hosts.remove(repo, image)
+        hosts.remove(parts, image)
         seen.promise(rooms.Gone(image.digest))
     rooms.examine(host, seen)
 
 
 def test_what_is_condemned_stays_away(root: pathlib.Path) -> None:
     host = Host(root, 'ssd:a')
-    repo, image = with_a_copy(host)
-    rot(pathlib.Path(repo.store.locations[0].paths.image(image.digest)))
+    parts, image = with_a_copy(host)
+    rot(pathlib.Path(parts.store.locations[0].paths.image(image.digest)))
     with rooms.record(host) as seen:
-        repo.store.locations[0].condemn(image.digest)
+        parts.store.locations[0].condemn(image.digest)
         seen.promise(rooms.Gone(image.digest))
     rooms.examine(host, seen, besides=image.digest)
 
 
-def with_a_copy(host: Host) -> tuple[repository.Repository, objects.Image]:
+def with_a_copy(host: Host) -> tuple[factory.Parts, objects.Image]:
     """Return the repository of a host that has one image."""
-    repo = host.repository()
-    return repo, hosts.add(repo, DATA)
+    parts = host.parts()
+    return parts, hosts.add(parts, DATA)
 
 
 def two_locations(
-    repo: repository.Repository, host: Host
+    parts: factory.Parts, host: Host
 ) -> tuple[local.LocalLocation, local.LocalLocation]:
     """Return the location with the copy, and the one without."""
-    first, second = repo.store.locations
+    first, second = parts.store.locations
     [copy] = host.copies()
     return (first, second) if first.holds(copy.name) else (second, first)
 

@@ -26,7 +26,7 @@ class Node:
         self.host = Host(root, 'ssd:a')
         instances = root / 'instances'
         (instances / '_base').mkdir(parents=True)
-        self._repo = self.host.repository()
+        self._repo = self.host.parts()
         self.image = hosts.add(self._repo, DATA)
         record = self._repo.catalog.bindings.template(self.image.digest)
         assert record is not None

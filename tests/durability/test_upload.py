@@ -11,8 +11,8 @@ import pytest
 from harness import host as hosts
 from harness.host import Host
 from tests.durability import rooms
+from tmpl_glance_store import factory
 from tmpl_glance_store import fsutil
-from tmpl_glance_store import repository
 
 DATA = hosts.content(3000, 'upload')
 
@@ -26,9 +26,9 @@ def test_what_is_uploaded_stays(
     root: pathlib.Path, locations: tuple[str, ...]
 ) -> None:
     host = Host(root, *locations)
-    repo = host.repository()
+    parts = host.parts()
     with rooms.record(host) as seen:
-        image = hosts.add(repo, DATA)
+        image = hosts.add(parts, DATA)
         seen.promise(rooms.Stored(image, DATA))
     rooms.examine(host, seen)
 
@@ -37,11 +37,11 @@ def test_what_is_uploaded_by_way_of_another_disk_stays(
     root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = Host(root, 'ssd:a', 'staging:b')
-    repo = host.repository()
+    parts = host.parts()
     with rooms.record(host) as seen:
         with monkeypatch.context() as patch:
             patch.setattr(os, 'rename', _within_one_disk(os.rename, host))
-            image = hosts.add(repo, DATA)
+            image = hosts.add(parts, DATA)
         seen.promise(rooms.Stored(image, DATA))
     rooms.examine(host, seen)
 
@@ -67,10 +67,10 @@ def _within_one_disk(
 
 def test_a_neighbour_on_the_shelf_stays(root: pathlib.Path) -> None:
     host = Host(root, 'ssd:a')
-    repo = host.repository()
+    parts = host.parts()
     with rooms.record(host) as seen:
         for data in hosts.same_shelf():
-            image = hosts.add(repo, data)
+            image = hosts.add(parts, data)
             seen.promise(rooms.Stored(image, data))
     rooms.examine(host, seen)
 
@@ -79,24 +79,22 @@ def test_what_was_placed_by_a_process_that_died_stays(
     root: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     host = Host(root, 'ssd:a')
-    repo = host.repository()
+    parts = host.parts()
     other = Host(tmp_path, 'ssd:a')
-    hosts.add(other.repository(), DATA)
+    hosts.add(other.parts(), DATA)
     with rooms.record(host) as seen:
-        _die_after_the_rename(repo, other.copies()[0])
-        image = hosts.add(repo, DATA)
+        _die_after_the_rename(parts, other.copies()[0])
+        image = hosts.add(parts, DATA)
         seen.promise(rooms.Stored(image, DATA))
     rooms.examine(host, seen)
 
 
-def _die_after_the_rename(
-    repo: repository.Repository, copy: pathlib.Path
-) -> None:
+def _die_after_the_rename(parts: factory.Parts, copy: pathlib.Path) -> None:
     """Do what an upload does until its copy is visible, and no more."""
-    location = repo.store.locations[0]
+    location = parts.store.locations[0]
     with location.stage() as staged:
         staged.copy_from(str(copy), copy.name)
         fsutil.make_directory(location.paths.shelf(copy.name))
         fsutil.fsync_directory(location.paths.templates)
-        repo.catalog.copies.intend(copy.name, location.record.id)
+        parts.catalog.copies.intend(copy.name, location.record.id)
         os.rename(staged.directory, location.paths.copy(copy.name))

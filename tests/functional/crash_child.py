@@ -22,6 +22,7 @@ from typing import Any
 from harness.host import Host
 from harness.host import content
 from tmpl_glance_store import factory
+from tmpl_glance_store.images import url as image_url
 
 #: What changes a disk, besides the bytes of the image.
 CHANGES = frozenset(
@@ -74,17 +75,17 @@ def work(job: dict[str, Any], started: int) -> int:
         if step == job.get('stop_at'):
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    repo = factory.build_repository(
-        Host.from_json(job['host']).options, on_step
-    )
+    parts = factory.Parts(Host.from_json(job['host']).options, on_step)
     if job['act'] != 'open':
-        repo.open()
+        parts.images.open()
     acts: dict[str, Callable[[], object]] = {
-        'open': repo.open,
-        'add': lambda: repo.add(
+        'open': parts.images.open,
+        'add': lambda: parts.images.add(
             job['image_id'], chunks(job), job['size'], 'sha256'
         ),
-        'remove': lambda: repo.remove(*job['image']),
+        'remove': lambda: parts.images.remove(
+            image_url.ImageUrl.parse(job['url'])
+        ),
     }
     changes = Changes(job.get('kill_after', 0))
     os.write(started, b'!')

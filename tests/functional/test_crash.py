@@ -25,7 +25,8 @@ from harness import host as hosts
 from harness.host import Host
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
-from tmpl_glance_store import repository
+from tmpl_glance_store.images import removal
+from tmpl_glance_store.images import upload
 
 SIZE = 300_001
 DATA = hosts.content(SIZE, 'data')
@@ -120,31 +121,29 @@ class Crashes:
         for path in self.host.paths:
             for probe in path.glob('incoming/.probe-*'):
                 os.utime(probe, (0, 0))  # too young to be taken for debris
-        repo = self.host.repository()
+        parts = self.host.parts()
         assert self.host.disagreements() == []
         assert self.host.quarantined() == []
         assert strays(self.host) == []
-        assert hosts.read(repo, self.kept) == KEPT
+        assert hosts.read(parts, self.kept) == KEPT
         there = image_id in self.host.records('images')
         assert len(self.host.copies()) == 1 + there
         if there:
-            assert (
-                hosts.read(repo, repo.catalog.bindings.image(image_id)) == DATA
-            )
+            assert hosts.read(parts, hosts.url_of(parts, image_id)) == DATA
         return there
 
     def check_retry(self, image_id: str) -> None:
         """Upload the image again, unless it is there; then delete it."""
-        repo = self.host.repository()
+        parts = self.host.parts()
         if image_id in self.host.records('images'):
             with pytest.raises(exceptions.Duplicate):
-                hosts.add(repo, DATA, image_id)
+                hosts.add(parts, DATA, image_id)
         else:
-            hosts.add(repo, DATA, image_id)
-        image = repo.catalog.bindings.image(image_id)
-        assert hosts.read(repo, image) == DATA
+            hosts.add(parts, DATA, image_id)
+        image = hosts.url_of(parts, image_id)
+        assert hosts.read(parts, image) == DATA
         assert self.host.disagreements() == []
-        hosts.remove(repo, image)
+        hosts.remove(parts, image)
         assert [path.name for path in self.host.copies()] == [self.kept.digest]
         assert self.host.disagreements() == []
 
@@ -162,13 +161,13 @@ def strays(host: Host) -> list[pathlib.Path]:
 
 @pytest.fixture
 def crashes(host: Host, children: Children) -> Crashes:
-    return Crashes(host, children, hosts.add(host.repository(), KEPT))
+    return Crashes(host, children, hosts.add(host.parts(), KEPT))
 
 
 # At every named step
 
 
-@pytest.mark.parametrize('step', repository.ADD_STEPS)
+@pytest.mark.parametrize('step', upload.ADD_STEPS)
 def test_an_upload_killed_at_a_step_is_complete_or_absent(
     crashes: Crashes, step: str
 ) -> None:
@@ -178,14 +177,14 @@ def test_an_upload_killed_at_a_step_is_complete_or_absent(
     crashes.check_retry('image-1')
 
 
-@pytest.mark.parametrize('step', repository.ADD_STEPS)
+@pytest.mark.parametrize('step', upload.ADD_STEPS)
 def test_an_upload_killed_at_a_step_can_be_retried_without_a_restart(
     crashes: Crashes, step: str
 ) -> None:
-    survivor = crashes.host.repository()
+    survivor = crashes.host.parts()
     crashes.children.add(crashes.host, 'image-1', kill_at=step)
     if step == 'bound':
-        image = survivor.catalog.bindings.image('image-1')
+        image = hosts.url_of(survivor, 'image-1')
     else:
         image = hosts.add(survivor, DATA, 'image-1')
     assert hosts.read(survivor, image) == DATA
@@ -194,24 +193,24 @@ def test_an_upload_killed_at_a_step_can_be_retried_without_a_restart(
 
 @one_file_system
 @pytest.mark.parametrize('others', [0, 1])
-@pytest.mark.parametrize('step', repository.REMOVE_STEPS)
+@pytest.mark.parametrize('step', removal.REMOVE_STEPS)
 def test_a_removal_killed_at_a_step_is_finished_by_the_next_start(
     crashes: Crashes, step: str, others: int
 ) -> None:
-    repo = crashes.host.repository()
-    image = hosts.add(repo, DATA, 'image-1')
+    parts = crashes.host.parts()
+    image = hosts.add(parts, DATA, 'image-1')
     for n in range(others):
-        hosts.add(repo, DATA, f'other-{n}')
+        hosts.add(parts, DATA, f'other-{n}')
     outcome = crashes.children.run(
-        crashes.host, 'remove', kill_at=step, image=hosts.parts(image)
+        crashes.host, 'remove', kill_at=step, url=str(image)
     )
-    repo = crashes.host.repository()
+    parts = crashes.host.parts()
     with pytest.raises(exceptions.NotFound):
-        hosts.read(repo, image)
+        hosts.read(parts, image)
     if others:
         # Not the last image: only its binding goes.
         assert outcome['killed'] == (step == 'unbound')
-        assert hosts.read(repo, repo.catalog.bindings.image('other-0')) == DATA
+        assert hosts.read(parts, hosts.url_of(parts, 'other-0')) == DATA
         assert crashes.host.disagreements() == []
     else:
         assert outcome == {'killed': True}
@@ -250,9 +249,9 @@ def test_a_removal_killed_after_any_change_is_all_or_nothing(
     crashes: Crashes,
 ) -> None:
     def remove(image_id: str, **job: Any) -> dict[str, Any]:
-        image = hosts.add(crashes.host.repository(), DATA, image_id)
+        image = hosts.add(crashes.host.parts(), DATA, image_id)
         return crashes.children.run(
-            crashes.host, 'remove', image=hosts.parts(image), **job
+            crashes.host, 'remove', url=str(image), **job
         )
 
     seen = []
@@ -274,12 +273,12 @@ def test_a_start_killed_after_any_change_is_made_good_by_the_next(
     crashes: Crashes, step: str
 ) -> None:
     def crash_and_start(**job: Any) -> dict[str, Any]:
-        if step in repository.ADD_STEPS:
+        if step in upload.ADD_STEPS:
             crashes.children.add(crashes.host, 'image-1', kill_at=step)
         else:
-            image = hosts.add(crashes.host.repository(), DATA, 'image-1')
+            image = hosts.add(crashes.host.parts(), DATA, 'image-1')
             crashes.children.run(
-                crashes.host, 'remove', kill_at=step, image=hosts.parts(image)
+                crashes.host, 'remove', kill_at=step, url=str(image)
             )
         return crashes.children.run(crashes.host, 'open', **job)
 
@@ -324,7 +323,7 @@ class Going:
 
     def __init__(self, host: Host, image_id: str) -> None:
         self.hashed = threading.Event()
-        self._repo = host.repository(
+        self._parts = host.parts(
             lambda step: self.hashed.set() if step == 'hashed' else None
         )
         self._outcome: list[Any] = []
@@ -333,7 +332,7 @@ class Going:
 
     def _run(self, image_id: str) -> None:
         try:
-            self._outcome.append(hosts.add(self._repo, DATA, image_id))
+            self._outcome.append(hosts.add(self._parts, DATA, image_id))
         except Exception as exc:
             self._outcome.append(exc)
         finally:
@@ -344,10 +343,10 @@ class Going:
         self._thread.join()
         (image,) = self._outcome
         assert isinstance(image, objects.Image), image
-        assert hosts.read(self._repo, image) == DATA
+        assert hosts.read(self._parts, image) == DATA
 
 
-@pytest.mark.parametrize('step', repository.ADD_STEPS)
+@pytest.mark.parametrize('step', upload.ADD_STEPS)
 def test_an_upload_outlives_the_death_of_another_with_the_same_content(
     crashes: Crashes, step: str
 ) -> None:
@@ -356,37 +355,37 @@ def test_an_upload_outlives_the_death_of_another_with_the_same_content(
     going.hashed.wait()  # it may now wait for the other one's lock
     crashes.children.signal(stopped['stopped'], signal.SIGKILL)
     going.check()
-    crashes.host.repository()
+    crashes.host.parts()
     assert crashes.host.disagreements() == []
     assert len(crashes.host.copies()) == 2
     assert ('dying' in crashes.host.records('images')) == (step == 'bound')
 
 
 @one_file_system
-@pytest.mark.parametrize('step', repository.REMOVE_STEPS)
+@pytest.mark.parametrize('step', removal.REMOVE_STEPS)
 def test_an_upload_outlives_the_death_of_a_removal_of_the_same_content(
     crashes: Crashes, step: str
 ) -> None:
-    image = hosts.add(crashes.host.repository(), DATA)
+    image = hosts.add(crashes.host.parts(), DATA)
     stopped = crashes.children.run(
-        crashes.host, 'remove', stop_at=step, image=hosts.parts(image)
+        crashes.host, 'remove', stop_at=step, url=str(image)
     )
     going = Going(crashes.host, 'living')
     going.hashed.wait()
     crashes.children.signal(stopped['stopped'], signal.SIGKILL)
     going.check()
-    crashes.host.repository()
+    crashes.host.parts()
     assert crashes.host.disagreements() == []
     assert len(crashes.host.copies()) == 2
 
 
-@pytest.mark.parametrize('step', repository.ADD_STEPS)
+@pytest.mark.parametrize('step', upload.ADD_STEPS)
 def test_a_start_does_not_disturb_the_upload_of_another_process(
     crashes: Crashes, step: str
 ) -> None:
     stopped = crashes.children.add(crashes.host, 'image-1', stop_at=step)
     for _ in range(2):
-        assert hosts.read(crashes.host.repository(), crashes.kept) == KEPT
+        assert hosts.read(crashes.host.parts(), crashes.kept) == KEPT
     outcome = crashes.children.signal(stopped['stopped'], signal.SIGCONT)
     assert not outcome['killed']
     assert 'error' not in outcome
@@ -394,15 +393,15 @@ def test_a_start_does_not_disturb_the_upload_of_another_process(
 
 
 @one_file_system
-@pytest.mark.parametrize('step', repository.REMOVE_STEPS)
+@pytest.mark.parametrize('step', removal.REMOVE_STEPS)
 def test_a_start_does_not_disturb_the_removal_of_another_process(
     crashes: Crashes, step: str
 ) -> None:
-    image = hosts.add(crashes.host.repository(), DATA, 'image-1')
+    image = hosts.add(crashes.host.parts(), DATA, 'image-1')
     stopped = crashes.children.run(
-        crashes.host, 'remove', stop_at=step, image=hosts.parts(image)
+        crashes.host, 'remove', stop_at=step, url=str(image)
     )
-    crashes.host.repository()
+    crashes.host.parts()
     outcome = crashes.children.signal(stopped['stopped'], signal.SIGCONT)
     assert not outcome['killed']
     assert 'error' not in outcome

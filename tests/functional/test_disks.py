@@ -173,9 +173,9 @@ def test_the_file_size_limit_is_storage_full(tmp_path: pathlib.Path) -> None:
 def moves(host: Host, look: Callable[[str], Any]) -> dict[str, Any]:
     """Upload DATA, which has to move; return what *look* saw at each step."""
     seen = {}
-    repo = host.repository(lambda step: seen.update({step: look(step)}))
-    image = hosts.add(repo, DATA)
-    assert hosts.read(repo, image) == DATA
+    parts = host.parts(lambda step: seen.update({step: look(step)}))
+    image = hosts.add(parts, DATA)
+    assert hosts.read(parts, image) == DATA
     assert host.disagreements() == []
     (copy,) = host.copies()
     assert copy.is_relative_to(host.paths[1])
@@ -313,7 +313,7 @@ def test_a_disk_that_is_read_only_at_the_start_can_be_read_and_heals(
     host = Host(tmp_path, 'ssd:ssd/tmpl')
     url = upload(host.store())
     # A crash left something, which cannot be cleaned up now.
-    host.repository().catalog.copies.intend('ab' * 32, host.copies()[0].name)
+    host.parts().catalog.copies.intend('ab' * 32, host.copies()[0].name)
     (host.paths[0] / 'incoming' / 'debris').mkdir()
     (host.paths[0] / 'templates' / 'zz' / 'no-copy').mkdir(parents=True)
     run('mount', '-o', 'remount,ro', disk)
@@ -326,7 +326,7 @@ def test_a_disk_that_is_read_only_at_the_start_can_be_read_and_heals(
     run('mount', '-o', 'remount,rw', disk)
     assert download(store, upload(store, b'more')) == b'more'
     store.delete(at(store, url))
-    host.repository()
+    host.parts()
     assert host.unfinished() == []
 
 
@@ -411,22 +411,22 @@ def test_a_disk_that_goes_during_an_upload_gets_nothing_beneath_it(
 ) -> None:
     disks.mount('a', 'ext4')
     host = Host(tmp_path, 'ssd:a/tmpl')
-    host.repository()
+    host.parts()
 
     def unplug(name: str) -> None:
         if name == step:
             run('umount', '--lazy', tmp_path / 'a')
 
-    repo = host.repository(unplug)
+    parts = host.parts(unplug)
     with pytest.raises((OSError, our_exceptions.TmplError)) as caught:
-        hosts.add(repo, DATA, 'image-1')
+        hosts.add(parts, DATA, 'image-1')
     assert list((tmp_path / 'a').iterdir()) == [], 'nothing lies beneath'
     assert host.records('images') == {}
     del caught
     run('mount', '-o', 'loop', tmp_path / 'a.disk', tmp_path / 'a')
-    repo = host.repository()
+    parts = host.parts()
     assert host.is_clean()
-    assert hosts.read(repo, hosts.add(repo, DATA, 'image-1')) == DATA
+    assert hosts.read(parts, hosts.add(parts, DATA, 'image-1')) == DATA
 
 
 def test_another_disk_at_the_mount_point_is_not_taken_for_the_old_one(
@@ -473,9 +473,7 @@ def test_a_loop_device_has_the_tier_that_the_kernel_tells(
         .read_text()
         .strip()
     )
-    (location,) = (
-        Host(tmp_path, 'auto:a/tmpl').repository().catalog.locations.all()
-    )
+    (location,) = Host(tmp_path, 'auto:a/tmpl').parts().catalog.locations.all()
     assert location.tier == ('hdd' if rotational == '1' else 'ssd')
     total = os.statvfs(disk)
     assert location.weight == pytest.approx(

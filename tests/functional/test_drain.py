@@ -64,8 +64,8 @@ def placement(cluster: Cluster, node: str) -> tuple[str, int]:
 
 def add_all(cluster: Cluster) -> list[objects.Image]:
     """Upload some templates at the first node."""
-    repo = cluster.agents[0].host.repository()
-    return [hosts.add(repo, DATA[number:]) for number in range(TEMPLATES)]
+    parts = cluster.agents[0].host.parts()
+    return [hosts.add(parts, DATA[number:]) for number in range(TEMPLATES)]
 
 
 def test_a_drained_node_gives_all_copies_away_and_takes_them_back(
@@ -83,7 +83,7 @@ def test_a_drained_node_gives_all_copies_away_and_takes_them_back(
     cluster.wait_until_whole()
     for image in images:
         assert 'n2' not in cluster.holders(image.digest)
-        assert hosts.read(first.host.repository(), image) in (
+        assert hosts.read(first.host.parts(), image) in (
             DATA[number:] for number in range(TEMPLATES)
         )
     manage(cluster, 'node', 'drain', 'n3')

@@ -34,6 +34,7 @@ from harness.host import at
 from harness.host import download
 from tmpl_glance_store import driver
 from tmpl_glance_store import exceptions as our_exceptions
+from tmpl_glance_store import factory
 
 # Its functional suite
 
@@ -70,13 +71,14 @@ class _FileUrl(driver.StoreLocation):
     """A URL of the suite's: only the image id in it counts."""
 
     store: driver.Store
+    host: Host
 
     def parse_uri(self, uri: str) -> None:
         image_id = uri.rpartition('/')[2]
-        repo = self.store._repository
+        known = factory.build_catalog(self.host.options).bindings
         digest, token = '0' * 64, '0' * 32
         with contextlib.suppress(our_exceptions.NotFound):
-            image = repo.catalog.bindings.image(image_id)
+            image = known.image(image_id)
             digest, token = image.digest, image.token
         super().parse_uri(
             f'{self.store.url_prefix}{image_id}/{digest}/{token}'
@@ -106,7 +108,7 @@ class _FileStoreSuite(
             self.conf.set_override(name, value, group=self.backend)
         self.store.configure()
         self.store.store_location_class = type(
-            'FileUrl', (_FileUrl,), {'store': self.store}
+            'FileUrl', (_FileUrl,), {'store': self.store, 'host': self.host}
         )
 
     def config(self, **options: Any) -> None:

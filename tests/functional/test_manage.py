@@ -67,13 +67,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         away = cluster.node('n2', 'ssd:disk:30')
         live = cluster.node('n1', 'ssd:disk:10', 'staging:up:5').start()
         cluster.agents.reverse()  # n1 first: its configuration is written
-        repo = live.host.repository()
+        parts = live.host.parts()
         images = [
-            hosts.add(repo, DATA),
-            hosts.add(repo, DATA),
-            hosts.add(repo, OTHER),
+            hosts.add(parts, DATA),
+            hosts.add(parts, DATA),
+            hosts.add(parts, OTHER),
         ]
-        there = away.host.repository()
+        there = away.host.parts()
         hosts.remove(there, hosts.add(there, OTHER))
         images.append(hosts.add(there, OTHER))
         assert eventually(lambda: cluster.live(live))
@@ -182,7 +182,7 @@ def test_base_files_are_listed_with_the_instances_on_them(
             'n1', nova={'instances_path': instances, 'force_raw': False}
         ).start()
         dead = cluster.node('n2').start()
-        image = hosts.add(live.host.repository(), DATA)
+        image = hosts.add(live.host.parts(), DATA)
         base = instances / '_base' / imagecache.base_name(image.image_id)
         assert eventually(base.exists)
         subprocess.run(

@@ -41,7 +41,7 @@ _ADD = """
 import sys
 from harness.host import Host
 host = Host.from_json(sys.argv[1])
-host.repository().add(sys.argv[2], [sys.stdin.buffer.read()], 0, 'sha256')
+host.parts().images.add(sys.argv[2], [sys.stdin.buffer.read()], 0, 'sha256')
 """
 
 
@@ -333,7 +333,7 @@ def test_an_agent_that_is_novas_user_needs_no_capability(
     source.start()
     simple.agent.start()
     image_id = hosts.new_id()
-    source.host.repository().add(
+    source.host.parts().images.add(
         image_id, [hosts.content(100_000)], 0, 'sha256'
     )
     assert eventually(
@@ -358,7 +358,7 @@ def test_an_agent_without_rights_says_what_it_lacks(poor: Cloud) -> None:
     source = poor.cluster.node('node0', tmpl_store_group=str(SHARED)).start()
     poor.agent.start()
     image_id = hosts.new_id()
-    source.host.repository().add(image_id, [b'data'], 0, 'sha256')
+    source.host.parts().images.add(image_id, [b'data'], 0, 'sha256')
     assert eventually(
         lambda: poor.state(image_id).get('state') == states.FAILED, agents.LONG
     ), poor.agent.log_tail()

@@ -24,8 +24,8 @@ import pytest
 from harness import host as hosts
 from harness.host import Host
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import factory
 from tmpl_glance_store import objects
-from tmpl_glance_store import repository
 
 PROCESSES, THREADS, TURNS = 4, 4, 25
 
@@ -44,7 +44,7 @@ Kept = dict[str, tuple[int, objects.Image]]
 class Worker:
     """One thread: uploads, reads and deletes its images at random."""
 
-    repo: repository.Repository
+    parts: factory.Parts
     name: str
     draw: random.Random
     kept: Kept = dataclasses.field(default_factory=dict)
@@ -65,35 +65,35 @@ class Worker:
         number = self.draw.randrange(len(SIZES))
         self.kept[image_id] = (
             number,
-            hosts.add(self.repo, content(number), image_id),
+            hosts.add(self.parts, content(number), image_id),
         )
 
     def read(self, _: str) -> None:
         for number, image in self.kept.values():
-            assert hosts.read(self.repo, image) == content(number)
+            assert hosts.read(self.parts, image) == content(number)
 
     def delete(self, _: str) -> None:
         if self.kept:
             image_id = self.draw.choice(list(self.kept))
-            hosts.remove(self.repo, self.kept.pop(image_id)[1])
+            hosts.remove(self.parts, self.kept.pop(image_id)[1])
 
     def meet(self, _: str) -> None:
         """All fight for one image: whoever gets it deletes it."""
         try:
-            image = hosts.add(self.repo, content(0), 'fought-for')
+            image = hosts.add(self.parts, content(0), 'fought-for')
         except exceptions.Duplicate:
             return
-        hosts.remove(self.repo, image)
+        hosts.remove(self.parts, image)
 
 
 def work(
     host: str, process: int, seed: int
 ) -> tuple[Kept, collections.Counter[str]]:
     """Be one of the processes; return what its threads have kept."""
-    repo = Host.from_json(host).repository()
+    parts = Host.from_json(host).parts()
     workers = [
         Worker(
-            repo,
+            parts,
             f'image-{process}-{thread}',
             random.Random(f'{seed}/{process}/{thread}'),
         )
@@ -147,18 +147,18 @@ def test_the_disks_and_the_catalog_agree_after_a_crowd_has_worked_on_them(
     assert host.quarantined() == []
     assert host.records('images').keys() == kept.keys()
     assert len(host.copies()) == len({number for number, _ in kept.values()})
-    repo = host.repository()
+    parts = host.parts()
     for number, image in kept.values():
-        assert hosts.read(repo, image) == content(number)
+        assert hosts.read(parts, image) == content(number)
     for _, image in kept.values():
-        hosts.remove(repo, image)
+        hosts.remove(parts, image)
     assert host.is_clean()
 
 
 def start(host: str) -> list[str]:
     """Be one of several processes that start on new disks at once."""
-    repo = Host.from_json(host).repository()
-    return [location.record.id for location in repo.store.locations]
+    parts = Host.from_json(host).parts()
+    return [location.record.id for location in parts.store.locations]
 
 
 def test_processes_that_start_at_once_agree_on_the_locations(
@@ -181,9 +181,9 @@ def come_and_go(host: Host) -> None:
     script = (
         'import sys\n'
         'from harness import host\n'
-        'repo = host.Host.from_json(sys.argv[1]).repository()\n'
-        'host.add(repo, b"by another process")\n'
-        'repo.catalog.close()\n'
+        'parts = host.Host.from_json(sys.argv[1]).parts()\n'
+        'host.add(parts, b"by another process")\n'
+        'parts.catalog.close()\n'
     )
     subprocess.run(
         [sys.executable, '-c', script, host.to_json()],
@@ -192,27 +192,25 @@ def come_and_go(host: Host) -> None:
     )
 
 
-def another_backend(host: Host) -> repository.Repository:
+def another_backend(host: Host) -> factory.Parts:
     """What the second backend of a Glance does when Glance starts."""
-    return Host(
-        host.root, 'ssd:other:1', tmpl_store_cluster='other'
-    ).repository()
+    return Host(host.root, 'ssd:other:1', tmpl_store_cluster='other').parts()
 
 
-@pytest.mark.parametrize('act', [Host.repository, another_backend])
+@pytest.mark.parametrize('act', [Host.parts, another_backend])
 def test_a_second_store_of_the_process_does_not_let_uploads_go_missing(
-    host: Host, act: Callable[[Host], repository.Repository]
+    host: Host, act: Callable[[Host], factory.Parts]
 ) -> None:
-    repo = host.repository()
-    first = hosts.add(repo, b'first')
+    parts = host.parts()
+    first = hosts.add(parts, b'first')
     second_store = act(host)  # on the same catalog file
     # Whoever is the last to close the catalog takes its log away, and must
     # not take itself for the last while this process uses it.
     come_and_go(host)
-    second = hosts.add(repo, b'second')
+    second = hosts.add(parts, b'second')
     assert second_store.catalog.locations.all()
     del second_store
-    later = host.repository()
+    later = host.parts()
     assert hosts.read(later, first) == b'first'
     assert hosts.read(later, second) == b'second'
     assert host.disagreements() == []
@@ -228,38 +226,38 @@ def test_a_catalog_that_another_process_is_making_is_waited_for(
         concurrent.futures.ThreadPoolExecutor(1) as threads,
     ):
         other.execute('BEGIN IMMEDIATE')
-        starting = threads.submit(host.repository)
+        starting = threads.submit(host.parts)
         concurrent.futures.wait([starting], timeout=0.3)
         other.execute('ROLLBACK')
-        repo = starting.result()
-    assert len(repo.catalog.locations.all()) == len(host.paths)
+        parts = starting.result()
+    assert len(parts.catalog.locations.all()) == len(host.paths)
 
 
 def test_a_fork_after_the_start_is_as_good_as_a_new_process(
     host: Host,
 ) -> None:
     # uWSGI loads the application, and with it the store, before it forks.
-    repo = host.repository()
-    hosts.add(repo, b'before')
+    parts = host.parts()
+    hosts.add(parts, b'before')
     pids = []
     for number in range(PROCESSES):
         pid = os.fork()
         if not pid:
             try:
-                hosts.add(repo, content(number), f'image-{number}')
+                hosts.add(parts, content(number), f'image-{number}')
                 os._exit(0)
             finally:
                 os._exit(1)
         pids.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * PROCESSES
     for number in range(PROCESSES):
-        image = repo.catalog.bindings.image(f'image-{number}')
-        assert hosts.read(repo, image) == content(number)
+        image = hosts.url_of(parts, f'image-{number}')
+        assert hosts.read(parts, image) == content(number)
     assert host.disagreements() == []
 
 
 def test_the_connections_of_ended_threads_are_closed(host: Host) -> None:
-    repo = host.repository()
+    parts = host.parts()
 
     def connections() -> int:
         gc.collect()
@@ -269,12 +267,12 @@ def test_the_connections_of_ended_threads_are_closed(host: Host) -> None:
             for name in os.listdir('/proc/self/fd')
         ].count(log)
 
-    hosts.add(repo, b'x')
+    hosts.add(parts, b'x')
     before = connections()
     assert before
     for number in range(20):
         thread = threading.Thread(
-            target=hosts.add, args=(repo, b'x', f'image-{number}')
+            target=hosts.add, args=(parts, b'x', f'image-{number}')
         )
         thread.start()
         thread.join()

@@ -51,9 +51,9 @@ def agent(tmp_path: pathlib.Path, etcd: Etcd) -> Iterator[Agent]:
         tmpl_store_interval=1,
     ) as cluster:
         agent = cluster.node('n1', 'hdd:disk:10').start()
-        repo = agent.host.repository()
+        parts = agent.host.parts()
         for number in range(TEMPLATES):
-            hosts.add(repo, hosts.content(1000, number))
+            hosts.add(parts, hosts.content(1000, number))
         cluster.wait_until_whole()
         wait_for_passes(agent, 3)
         yield agent

@@ -52,7 +52,7 @@ def test_an_old_agent_and_a_new_one_hold_each_others_templates(
         assert 'images' in new.status()
         for agent in old, new:
             data = hosts.content(100_000, agent.name)
-            agent.host.repository().add(hosts.new_id(), [data], 0, 'sha256')
+            agent.host.parts().images.add(hosts.new_id(), [data], 0, 'sha256')
             cluster.wait_for_holders(hosts.digest_of(data), 'new', 'old')
         cluster.wait_until_whole()
         # What the new one writes into records does not hinder the old one.

@@ -32,6 +32,7 @@ from tmpl_glance_store import digests
 from tmpl_glance_store import driver
 from tmpl_glance_store import exceptions as our_exceptions
 from tmpl_glance_store import fsutil
+from tmpl_glance_store.catalog import sqlite
 from tmpl_glance_store.options import store as opts
 
 DATA = hosts.content((1 << 20) + 12345)
@@ -1207,9 +1208,7 @@ def test_without_the_catalog_nothing_changes_but_known_images_are_read(
     parts = url.split('/')
     unknown = '/'.join([*parts[:3], hosts.new_id(), *parts[4:]])
     forged = '/'.join([*parts[:5], other(parts[5])])
-    monkeypatch.setattr(
-        store._repository.catalog.records.store, 'get', unreachable
-    )
+    monkeypatch.setattr(sqlite.SQLiteKeyValue, 'get', unreachable)
     for call in (store.get, store.get_size, store.delete):
         # Unreachable is not absent.
         with pytest.raises(exceptions.RemoteServiceUnavailable):

@@ -26,10 +26,11 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
 from tmpl_glance_store import fsutil
 from tmpl_glance_store import objects
-from tmpl_glance_store import recovery
-from tmpl_glance_store import repository
 from tmpl_glance_store.catalog import bindings
 from tmpl_glance_store.catalog import catalog
+from tmpl_glance_store.copies import keeping
+from tmpl_glance_store.images import removal
+from tmpl_glance_store.images import upload
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import staging
 from tmpl_glance_store.placement import hash_range
@@ -92,40 +93,39 @@ def fail(error: Exception) -> Callable[..., None]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait for a lock that nobody will ever release."""
-    for module in (repository, recovery):
-        monkeypatch.setattr(module, '_LOCK_WAIT', 0.5)
+    monkeypatch.setattr(keeping, '_LOCK_WAIT', 0.5)
 
 
 # Upload
 
 
-def test_an_image_comes_back(host: Host, repo: repository.Repository) -> None:
-    image = add(repo, DATA)
-    assert read(repo, image) == DATA
-    assert repo.size(*hosts.parts(image)) == len(DATA)
+def test_an_image_comes_back(host: Host, parts: factory.Parts) -> None:
+    image = add(parts, DATA)
+    assert read(parts, image) == DATA
+    assert parts.images.size(image) == len(DATA)
     assert host.disagreements() == []
 
 
 def test_the_result_says_what_the_disk_and_the_catalog_say(
-    host: Host, repo: repository.Repository
+    host: Host, parts: factory.Parts
 ) -> None:
-    added = repo.add('image-1', [DATA], len(DATA), 'sha384')
+    added = parts.images.add('image-1', [DATA], len(DATA), 'sha384')
     (copy,) = host.copies(added.template.digest)
     assert (
         objects.Template.from_json((copy / 'template.json').read_bytes())
         == added.template
     )
-    assert repo.catalog.bindings.image('image-1') == added.image
-    record = repo.catalog.bindings.template(added.template.digest)
+    assert hosts.url_of(parts, 'image-1') == added.url
+    record = parts.catalog.bindings.template(added.template.digest)
     assert record == objects.TemplateRecord(added.template, ('image-1',))
-    (recorded,) = repo.catalog.copies.of(added.template.digest)
+    (recorded,) = parts.catalog.copies.of(added.template.digest)
     assert recorded.complete
 
 
 def test_every_image_has_a_token_of_its_own(
-    repo: repository.Repository,
+    parts: factory.Parts,
 ) -> None:
-    tokens = {add(repo, DATA).token for _ in range(3)}
+    tokens = {add(parts, DATA).token for _ in range(3)}
     assert len(tokens) == 3
     assert all(objects.TOKEN.fullmatch(token) for token in tokens)
 
@@ -133,19 +133,19 @@ def test_every_image_has_a_token_of_its_own(
 def test_the_steps_are_announced_in_order(tmp_path: pathlib.Path) -> None:
     steps: list[str] = []
     # What is staged always has to move.
-    repo = Host(tmp_path, 'staging:s:1', 'ssd:a:1').repository(steps.append)
-    image = add(repo, DATA)
-    assert tuple(steps) == repository.ADD_STEPS
+    parts = Host(tmp_path, 'staging:s:1', 'ssd:a:1').parts(steps.append)
+    image = add(parts, DATA)
+    assert tuple(steps) == upload.ADD_STEPS
     steps.clear()
-    remove(repo, image)
-    assert tuple(steps) == repository.REMOVE_STEPS
+    remove(parts, image)
+    assert tuple(steps) == removal.REMOVE_STEPS
 
 
 def test_each_copy_lies_where_the_hash_ranges_say(
-    host: Host, repo: repository.Repository
+    host: Host, parts: factory.Parts
 ) -> None:
-    images = spread(host, lambda data: add(repo, data))
-    policy = hash_range.HashRange(repo.catalog.locations.all(), 1)
+    images = spread(host, lambda data: add(parts, data))
+    policy = hash_range.HashRange(parts.catalog.locations.all(), 1)
     for data, image in images.items():
         (owner,) = policy.targets(xxhash.xxh3_64_intdigest(data))
         (copy,) = host.copies(image.digest)
@@ -153,18 +153,18 @@ def test_each_copy_lies_where_the_hash_ranges_say(
 
 
 def test_a_full_target_is_passed_over(
-    host: Host, repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
+    host: Host, parts: factory.Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = add(repo, DATA)
+    first = add(parts, DATA)
     (copy,) = host.copies()
     full = str(copy.parents[2])
-    remove(repo, first)
+    remove(parts, first)
     monkeypatch.setattr(
         fsutil,
         'free_bytes',
         lambda path: (-1 if path == full else 1 << 40, 1 << 40),
     )
-    assert read(repo, add(repo, DATA)) == DATA
+    assert read(parts, add(parts, DATA)) == DATA
     (copy,) = host.copies()
     assert not copy.is_relative_to(full)
 
@@ -173,14 +173,14 @@ def test_no_room_at_any_target_is_told(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = Host(tmp_path, 'staging:s:1', 'ssd:a:1')
-    repo = host.repository()
+    parts = host.parts()
     monkeypatch.setattr(
         fsutil,
         'free_bytes',
         lambda path: (1 << 40 if path.endswith('s') else -1, 1 << 40),
     )
     with pytest.raises(exceptions.NoSpace):
-        add(repo, DATA)
+        add(parts, DATA)
     assert host.is_clean()
 
 
@@ -189,15 +189,15 @@ def test_a_placement_that_finds_no_location_is_told(
 ) -> None:
     host = Host(tmp_path, 'hdd:a:1', tmpl_store_placement='hash_range')
     with pytest.raises(exceptions.WriteDenied, match='tmpl_store_placement'):
-        add(host.repository(), DATA)
+        add(host.parts(), DATA)
     assert host.is_clean()
 
 
 def test_a_location_added_later_gets_its_share(tmp_path: pathlib.Path) -> None:
-    Host(tmp_path, 'ssd:a:1').repository()
+    Host(tmp_path, 'ssd:a:1').parts()
     host = Host(tmp_path, 'ssd:a:1', 'ssd:b:1')
-    repo = host.repository()
-    assert spread(host, lambda data: add(repo, data))
+    parts = host.parts()
+    assert spread(host, lambda data: add(parts, data))
     assert host.disagreements() == []
 
 
@@ -206,10 +206,10 @@ def test_a_location_added_later_gets_its_share(tmp_path: pathlib.Path) -> None:
     ['', '..', '../etc', 'a/b', 'a b', 'é', 'a' * 65, 'a\n', '-a', '%2e'],
 )
 def test_an_image_id_that_no_url_could_hold_is_refused(
-    host: Host, repo: repository.Repository, image_id: str
+    host: Host, parts: factory.Parts, image_id: str
 ) -> None:
     with pytest.raises(exceptions.Invalid):
-        repo.add(image_id, fail_if_read(), 0, 'sha256')
+        parts.images.add(image_id, fail_if_read(), 0, 'sha256')
     assert host.is_clean()
 
 
@@ -220,28 +220,29 @@ def fail_if_read() -> Iterator[bytes]:
 
 
 def test_two_spellings_of_an_id_are_one_image(
-    host: Host, repo: repository.Repository
+    host: Host, parts: factory.Parts
 ) -> None:
-    image = add(repo, DATA, 'ABCDEF-1')
+    image = add(parts, DATA, 'ABCDEF-1')
     with pytest.raises(exceptions.Duplicate):
-        repo.add('abcdef-1', fail_if_read(), 0, 'sha256')
-    assert read(repo, dataclasses.replace(image, image_id='abcdef-1')) == DATA
+        parts.images.add('abcdef-1', fail_if_read(), 0, 'sha256')
+    assert image.image_id == 'abcdef-1'
+    assert read(parts, image) == DATA
     assert host.disagreements() == []
-    repo.remove('abcdef-1', image.digest, image.token)
+    remove(parts, image)
     assert host.is_clean()
 
 
 def test_of_two_uploads_of_one_image_the_first_to_end_wins(
-    host: Host, repo: repository.Repository
+    host: Host, parts: factory.Parts
 ) -> None:
     def slow() -> Iterator[bytes]:
         yield DATA[:1000]
-        add(repo, OTHER, 'image-1')
+        add(parts, OTHER, 'image-1')
         yield DATA[1000:]
 
     with pytest.raises(exceptions.Duplicate):
-        repo.add('image-1', slow(), len(DATA), 'sha256')
-    assert read(repo, repo.catalog.bindings.image('image-1')) == OTHER
+        parts.images.add('image-1', slow(), len(DATA), 'sha256')
+    assert read(parts, hosts.url_of(parts, 'image-1')) == OTHER
     assert len(host.copies()) == 1
     assert host.disagreements() == []
 
@@ -250,36 +251,36 @@ def test_of_two_uploads_of_one_image_the_first_to_end_wins(
 
 
 def test_the_same_content_is_stored_once_and_goes_with_the_last_image(
-    host: Host, repo: repository.Repository
+    host: Host, parts: factory.Parts
 ) -> None:
-    images = [add(repo, DATA) for _ in range(3)]
+    images = [add(parts, DATA) for _ in range(3)]
     (copy,) = host.copies()
     before = (copy / 'image').stat()
     for image in images[:-1]:
-        remove(repo, image)
-        assert read(repo, images[-1]) == DATA
+        remove(parts, image)
+        assert read(parts, images[-1]) == DATA
         assert (copy / 'image').stat() == before
         with pytest.raises(exceptions.NotFound):
-            read(repo, image)
+            read(parts, image)
         assert host.disagreements() == []
-    remove(repo, images[-1])
+    remove(parts, images[-1])
     assert host.is_clean()
 
 
 def test_the_same_content_needs_no_second_seal(tmp_path: pathlib.Path) -> None:
     steps: list[str] = []
-    repo = Host(tmp_path, 'ssd:a:1').repository(steps.append)
-    add(repo, DATA)
+    parts = Host(tmp_path, 'ssd:a:1').parts(steps.append)
+    add(parts, DATA)
     steps.clear()
-    add(repo, DATA)
+    add(parts, DATA)
     assert steps == ['staged', 'hashed', 'bound']
 
 
 def test_an_uploader_gets_the_checksums_of_what_it_uploaded(
-    repo: repository.Repository,
+    parts: factory.Parts,
 ) -> None:
-    first = repo.add('image-1', [DATA], 0, 'sha512').template
-    second = repo.add('image-2', [DATA], 0, 'sha256').template
+    first = parts.images.add('image-1', [DATA], 0, 'sha512').template
+    second = parts.images.add('image-2', [DATA], 0, 'sha256').template
     assert second.digest == first.digest
     assert (second.hashing_algo, len(second.multihash)) == ('sha256', 64)
 
@@ -294,14 +295,14 @@ def test_an_uploader_gets_the_checksums_of_what_it_uploaded(
 )
 def test_a_corrupt_copy_is_quarantined_and_replaced(
     host: Host,
-    repo: repository.Repository,
+    parts: factory.Parts,
     act: Callable[[pathlib.Path], None],
 ) -> None:
-    first = add(repo, DATA)
+    first = add(parts, DATA)
     (copy,) = host.copies()
     act(copy)
-    second = add(repo, DATA)
-    assert read(repo, first) == read(repo, second) == DATA
+    second = add(parts, DATA)
+    assert read(parts, first) == read(parts, second) == DATA
     assert [path.name.split('.')[0] for path in host.quarantined()] == [
         first.digest
     ]
@@ -311,14 +312,14 @@ def test_a_corrupt_copy_is_quarantined_and_replaced(
 def test_the_quarantined_copy_of_an_old_layout_is_not_recorded_any_more(
     tmp_path: pathlib.Path,
 ) -> None:
-    add(Host(tmp_path, 'ssd:a:1').repository(), DATA)
+    add(Host(tmp_path, 'ssd:a:1').parts(), DATA)
     # Its range goes to another location, by its weight.
     host = Host(tmp_path, 'ssd:a:1', 'ssd:b:999999')
-    repo = host.repository()
+    parts = host.parts()
     (copy,) = host.copies()
     assert copy.is_relative_to(host.paths[0])
     os.truncate(copy / 'image', 10)
-    add(repo, DATA)
+    add(parts, DATA)
     (copy,) = host.copies()
     assert copy.is_relative_to(host.paths[1])
     assert host.disagreements() == []
@@ -328,13 +329,13 @@ def test_the_quarantined_copy_of_an_old_layout_is_not_recorded_any_more(
 # repository, and comes at every step.
 
 
-@pytest.mark.parametrize('step', repository.ADD_STEPS)
+@pytest.mark.parametrize('step', upload.ADD_STEPS)
 def test_another_upload_of_the_content_may_come_at_any_step(
     host: Host, step: str
 ) -> None:
-    other = host.repository()
+    other = host.parts()
     coming = Meanwhile(lambda: add(other, DATA))
-    images = [add(host.repository(once(step, coming)), DATA), coming.result()]
+    images = [add(host.parts(once(step, coming)), DATA), coming.result()]
     assert [read(other, image) for image in images] == [DATA, DATA]
     assert len(host.copies()) == 1
     assert host.disagreements() == []
@@ -344,64 +345,60 @@ def test_another_upload_of_the_content_may_come_at_any_step(
 def test_the_only_other_image_may_go_at_any_step_of_an_upload(
     host: Host, step: str
 ) -> None:
-    other = host.repository()
+    other = host.parts()
     gone = add(other, DATA)
     going = Meanwhile(lambda: remove(other, gone))
-    image = add(host.repository(once(step, going)), DATA)
+    image = add(host.parts(once(step, going)), DATA)
     going.result()
     assert read(other, image) == DATA
     assert len(host.copies()) == 1
     assert host.disagreements() == []
 
 
-@pytest.mark.parametrize('step', repository.REMOVE_STEPS)
+@pytest.mark.parametrize('step', removal.REMOVE_STEPS)
 def test_an_upload_of_the_content_may_come_at_any_step_of_a_removal(
     host: Host, step: str
 ) -> None:
-    other = host.repository()
+    other = host.parts()
     coming = Meanwhile(lambda: add(other, DATA))
-    repo = host.repository(once(step, coming))
-    remove(repo, add(repo, DATA))
-    assert read(repo, coming.result()) == DATA
+    parts = host.parts(once(step, coming))
+    remove(parts, add(parts, DATA))
+    assert read(parts, coming.result()) == DATA
     assert len(host.copies()) == 1
     assert host.disagreements() == []
 
 
-@pytest.mark.parametrize('step', repository.REMOVE_STEPS)
+@pytest.mark.parametrize('step', removal.REMOVE_STEPS)
 def test_nothing_stays_locked_after_a_removal_that_met_an_upload(
     host: Host, impatient: None, step: str
 ) -> None:
-    other = host.repository()
+    other = host.parts()
     coming = Meanwhile(lambda: add(other, DATA))
-    repo = host.repository(once(step, coming))
-    remove(repo, add(repo, DATA))
-    for image in (coming.result(), add(repo, DATA)):
-        remove(repo, image)
+    parts = host.parts(once(step, coming))
+    remove(parts, add(parts, DATA))
+    for image in (coming.result(), add(parts, DATA)):
+        remove(parts, image)
     assert host.is_clean()
 
 
-@pytest.mark.parametrize(
-    'step', [*repository.ADD_STEPS, *repository.REMOVE_STEPS]
-)
+@pytest.mark.parametrize('step', [*upload.ADD_STEPS, *removal.REMOVE_STEPS])
 def test_another_process_may_start_at_any_step(host: Host, step: str) -> None:
-    starting = Meanwhile(host.repository)
-    repo = host.repository(once(step, starting))
-    image = add(repo, DATA)
-    assert read(repo, image) == DATA
+    starting = Meanwhile(host.parts)
+    parts = host.parts(once(step, starting))
+    image = add(parts, DATA)
+    assert read(parts, image) == DATA
     assert host.disagreements() == []
-    remove(repo, image)
+    remove(parts, image)
     starting.result()
     assert host.is_clean()
 
 
 def test_a_reader_that_found_the_image_reads_it_to_the_end(
-    host: Host, repo: repository.Repository
+    host: Host, parts: factory.Parts
 ) -> None:
-    image = add(repo, DATA)
-    with contextlib.closing(
-        repo.read(*hosts.parts(image), 0, None, 1000)
-    ) as chunks:
-        remove(repo, image)
+    image = add(parts, DATA)
+    with contextlib.closing(parts.images.read(image, 0, None, 1000)) as chunks:
+        remove(parts, image)
         assert b''.join(chunks) == DATA
     assert host.is_clean()
 
@@ -409,7 +406,7 @@ def test_a_reader_that_found_the_image_reads_it_to_the_end(
 def test_uploads_and_removals_of_one_content_race_without_harm(
     host: Host,
 ) -> None:
-    repo = host.repository()
+    parts = host.parts()
     problems: list[str] = []
     start = threading.Barrier(4)
 
@@ -417,10 +414,10 @@ def test_uploads_and_removals_of_one_content_race_without_harm(
         start.wait()
         for _ in range(12):
             try:
-                image = add(repo, OTHER)
-                if read(repo, image) != OTHER:
+                image = add(parts, OTHER)
+                if read(parts, image) != OTHER:
                     problems.append('wrong bytes')
-                remove(repo, image)
+                remove(parts, image)
             except Exception as exc:
                 problems.append(repr(exc))
 
@@ -436,16 +433,16 @@ def test_uploads_and_removals_of_one_content_race_without_harm(
 # When something fails
 
 
-@pytest.mark.parametrize('step', repository.ADD_STEPS[:-2])
+@pytest.mark.parametrize('step', upload.ADD_STEPS[:-2])
 def test_an_upload_that_fails_at_any_step_leaves_nothing(
     host: Host, step: str
 ) -> None:
-    repo = host.repository(once(step, fail(KeyboardInterrupt())))
+    parts = host.parts(once(step, fail(KeyboardInterrupt())))
     with pytest.raises(KeyboardInterrupt):
-        add(repo, DATA, 'image-1')
+        add(parts, DATA, 'image-1')
     assert host.unfinished() == host.copies() == []
     assert host.records('images') == host.records('templates') == {}
-    assert read(repo, add(repo, DATA, 'image-1')) == DATA
+    assert read(parts, add(parts, DATA, 'image-1')) == DATA
     assert host.disagreements() == []
 
 
@@ -454,42 +451,42 @@ def test_an_upload_that_fails_at_any_step_leaves_nothing(
 )
 def test_a_copy_that_cannot_be_bound_goes(
     host: Host,
-    repo: repository.Repository,
+    parts: factory.Parts,
     error: Exception,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(repo.catalog.bindings, 'bind', fail(error))
+    monkeypatch.setattr(parts.catalog.bindings, 'bind', fail(error))
     with pytest.raises(type(error)):
-        add(repo, DATA)
+        add(parts, DATA)
     assert host.is_clean()
 
 
 def test_a_binding_whose_answer_is_lost_is_undone(
-    host: Host, repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
+    host: Host, parts: factory.Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bind = repo.catalog.bindings.bind
+    bind = parts.catalog.bindings.bind
 
     def bind_and_fail(*args: object) -> None:
         bind(*args)  # type: ignore[arg-type]
         raise exceptions.Unavailable('no answer')
 
-    monkeypatch.setattr(repo.catalog.bindings, 'bind', bind_and_fail)
+    monkeypatch.setattr(parts.catalog.bindings, 'bind', bind_and_fail)
     with pytest.raises(exceptions.Unavailable):
-        add(repo, DATA, 'image-1')
+        add(parts, DATA, 'image-1')
     assert host.is_clean()
     monkeypatch.undo()
-    assert read(repo, add(repo, DATA, 'image-1')) == DATA
+    assert read(parts, add(parts, DATA, 'image-1')) == DATA
 
 
 def test_a_lost_answer_does_not_unbind_the_image_of_another(
-    host: Host, repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
+    host: Host, parts: factory.Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = host.repository()
+    other = host.parts()
     first = add(other, OTHER, 'image-1')
     # The check at the start of the upload was too early to see it.
-    monkeypatch.setattr(repo, '_check_new', lambda image_id: None)
+    monkeypatch.setattr(parts._upload, '_check_new', lambda image_id: None)
     with pytest.raises(exceptions.Duplicate):
-        add(repo, DATA, 'image-1')
+        add(parts, DATA, 'image-1')
     assert read(other, first) == OTHER
     assert len(host.copies()) == 1
     assert host.disagreements() == []
@@ -501,72 +498,72 @@ def test_a_lost_answer_does_not_unbind_the_image_of_another(
 def test_an_upload_without_a_catalog_leaves_nothing(
     host: Host, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    repo = host.repository()
+    parts = host.parts()
     room, _, name = call.partition('.')
     monkeypatch.setattr(
-        getattr(repo.catalog, room),
+        getattr(parts.catalog, room),
         name,
         fail(exceptions.Unavailable('unreachable')),
     )
     with pytest.raises(exceptions.Unavailable):
-        add(repo, DATA)
+        add(parts, DATA)
     monkeypatch.undo()
     assert host.is_clean()
 
 
 def test_a_removal_that_is_denied_changes_nothing(
-    host: Host, repo: repository.Repository, forbid: Forbid
+    host: Host, parts: factory.Parts, forbid: Forbid
 ) -> None:
-    image = add(repo, DATA)
+    image = add(parts, DATA)
     (copy,) = host.copies()
     forbid(copy.parents[2] / 'incoming')
     with pytest.raises(exceptions.WriteDenied):
-        remove(repo, image)
+        remove(parts, image)
     forbid.lift()
-    assert read(repo, image) == DATA
+    assert read(parts, image) == DATA
     assert host.disagreements() == []
 
 
 def test_a_removal_that_the_shelf_denies_changes_nothing(
-    host: Host, repo: repository.Repository, forbid: Forbid
+    host: Host, parts: factory.Parts, forbid: Forbid
 ) -> None:
-    image = add(repo, DATA)
+    image = add(parts, DATA)
     (copy,) = host.copies()
     forbid(copy.parent)
     with pytest.raises(exceptions.WriteDenied):
-        remove(repo, image)
+        remove(parts, image)
     forbid.lift()
-    assert read(repo, image) == DATA
+    assert read(parts, image) == DATA
     assert host.disagreements() == []
 
 
 def test_a_removal_needs_no_room(
-    host: Host, repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
+    host: Host, parts: factory.Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = add(repo, DATA)
+    image = add(parts, DATA)
     monkeypatch.setattr(
         local.LocalLocation, 'probe', fail(exceptions.NoSpace('full'))
     )
-    remove(repo, image)
+    remove(parts, image)
     assert host.is_clean()
 
 
 def test_a_removal_is_remembered_while_the_disk_is_away(
-    host: Host, repo: repository.Repository
+    host: Host, parts: factory.Parts
 ) -> None:
-    image = add(repo, DATA)
+    image = add(parts, DATA)
     (copy,) = host.copies()
     disk = copy.parents[2]
     disk.rename(host.root / 'away')
     disk.mkdir()
     with pytest.raises(exceptions.Unavailable):
-        read(repo, image)
-    remove(repo, image)
+        read(parts, image)
+    remove(parts, image)
     with pytest.raises(exceptions.NotFound):
-        read(repo, image)
+        read(parts, image)
     disk.rmdir()
     (host.root / 'away').rename(disk)
-    host.repository()
+    host.parts()
     assert host.is_clean()
 
 
@@ -575,64 +572,64 @@ def test_a_removal_is_remembered_while_the_disk_is_away(
     [{'image_id': 'another'}, {'token': '0' * 32}, {'digest': '0' * 64}],
 )
 def test_who_does_not_know_the_binding_learns_and_changes_nothing(
-    host: Host, repo: repository.Repository, wrong: dict[str, str]
+    host: Host, parts: factory.Parts, wrong: dict[str, str]
 ) -> None:
-    image = add(repo, DATA)
+    image = add(parts, DATA)
     guess = dataclasses.replace(image, **wrong)
     messages = set()
     for call in (
-        lambda: read(repo, guess),
-        lambda: remove(repo, guess),
-        lambda: repo.size(*hosts.parts(guess)),
+        lambda: read(parts, guess),
+        lambda: remove(parts, guess),
+        lambda: parts.images.size(guess),
     ):
         with pytest.raises(exceptions.NotFound) as caught:
             call()
         messages.add(str(caught.value))
     assert messages == {f'image {guess.image_id} is not stored here'}
-    assert read(repo, image) == DATA
+    assert read(parts, image) == DATA
 
 
 def test_a_template_that_the_catalog_lost_is_not_called_absent(
-    host: Host, repo: repository.Repository
+    host: Host, parts: factory.Parts
 ) -> None:
-    image = add(repo, DATA)
+    image = add(parts, DATA)
     forget(host, f'templates/{image.digest}')
-    assert repo.size(*hosts.parts(image)) == len(DATA), 'a copy is here'
+    assert parts.images.size(image) == len(DATA), 'a copy is here'
     host.copies()[0].rename(host.root / 'elsewhere')
     with pytest.raises(exceptions.Unavailable):
-        repo.size(*hosts.parts(image))
+        parts.images.size(image)
 
 
 # A start
 
 
 def test_a_start_with_nothing_to_do_changes_nothing(host: Host) -> None:
-    image = add(host.repository(), DATA)
+    image = add(host.parts(), DATA)
     before = {
         kind: host.records(kind)
         for kind in ('images', 'templates', 'locations')
     }
-    repo = host.repository()
-    assert read(repo, image) == DATA
+    parts = host.parts()
+    assert read(parts, image) == DATA
     assert {kind: host.records(kind) for kind in before} == before
     assert host.disagreements() == []
 
 
 def test_copies_that_the_catalog_lost_are_adopted(host: Host) -> None:
-    image = add(host.repository(), DATA)
+    image = add(host.parts(), DATA)
     for file in host.root.glob('catalog.sqlite*'):
         file.unlink()
-    repo = host.repository()
+    parts = host.parts()
     assert host.disagreements() == []
-    record = repo.catalog.bindings.template(image.digest)
+    record = parts.catalog.bindings.template(image.digest)
     assert record is not None
     assert record.images == ()
     with pytest.raises(exceptions.NotFound):
-        read(repo, image)
+        read(parts, image)
     # The content is known again: the next upload of it stores nothing.
     (copy,) = host.copies()
     before = copy.stat()
-    assert read(repo, add(repo, DATA)) == DATA
+    assert read(parts, add(parts, DATA)) == DATA
     assert os.path.samestat(copy.stat(), before)
 
 
@@ -640,69 +637,69 @@ def test_copies_that_the_catalog_lost_are_adopted(host: Host) -> None:
 def test_a_record_that_the_catalog_lost_is_made_anew(
     host: Host, kind: str
 ) -> None:
-    image = add(host.repository(), DATA)
+    image = add(host.parts(), DATA)
     (key,) = host.records(kind)
     forget(host, f'{kind}/{key}')
-    repo = host.repository()
-    assert read(repo, image) == DATA
+    parts = host.parts()
+    assert read(parts, image) == DATA
     assert [*host.records('templates')] == [image.digest]
     (copy,) = host.records('copies').values()
     assert copy['complete']
 
 
 def test_a_record_of_a_copy_that_is_gone_is_dropped(host: Host) -> None:
-    repo = host.repository()
-    image, kept = add(repo, DATA), add(repo, OTHER)
+    parts = host.parts()
+    image, kept = add(parts, DATA), add(parts, OTHER)
     (copy,) = host.copies(image.digest)
     copy.rename(host.root / 'gone')
-    repo = host.repository()
+    parts = host.parts()
     assert [key.split('/')[0] for key in host.records('copies')] == [
         kept.digest
     ]
     # The image is still known: this is a loss, not a removal.
     with pytest.raises(exceptions.Unavailable):
-        read(repo, image)
-    assert read(repo, kept) == OTHER
+        read(parts, image)
+    assert read(parts, kept) == OTHER
     # What was lost can be uploaded anew, and then is back.
-    add(repo, DATA)
-    assert read(repo, image) == DATA
+    add(parts, DATA)
+    assert read(parts, image) == DATA
 
 
-@pytest.mark.parametrize('step', repository.ADD_STEPS)
+@pytest.mark.parametrize('step', upload.ADD_STEPS)
 def test_a_crash_at_any_step_of_an_upload_is_cleaned_up(
     host: Host, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = add(host.repository(), OTHER)
-    crash(host, monkeypatch, step, lambda repo: add(repo, DATA, 'image-1'))
-    repo = host.repository()
+    kept = add(host.parts(), OTHER)
+    crash(host, monkeypatch, step, lambda parts: add(parts, DATA, 'image-1'))
+    parts = host.parts()
     assert host.disagreements() == []
-    assert read(repo, kept) == OTHER
+    assert read(parts, kept) == OTHER
     if step == 'bound':
-        assert read(repo, repo.catalog.bindings.image('image-1')) == DATA
+        assert read(parts, hosts.url_of(parts, 'image-1')) == DATA
     else:
         assert len(host.copies()) == 1
-        assert read(repo, add(repo, DATA, 'image-1')) == DATA
+        assert read(parts, add(parts, DATA, 'image-1')) == DATA
 
 
-@pytest.mark.parametrize('step', repository.REMOVE_STEPS)
+@pytest.mark.parametrize('step', removal.REMOVE_STEPS)
 def test_a_crash_at_any_step_of_a_removal_is_made_good(
     host: Host, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = add(host.repository(), DATA)
-    crash(host, monkeypatch, step, lambda repo: remove(repo, image))
-    host.repository()
+    image = add(host.parts(), DATA)
+    crash(host, monkeypatch, step, lambda parts: remove(parts, image))
+    host.parts()
     assert host.is_clean()
 
 
-@pytest.mark.parametrize('step', repository.REMOVE_STEPS)
+@pytest.mark.parametrize('step', removal.REMOVE_STEPS)
 def test_a_crash_in_a_removal_does_not_hurt_the_next_upload(
     host: Host, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = add(host.repository(), DATA)
-    survivor = host.repository()
-    crash(host, monkeypatch, step, lambda repo: remove(repo, image))
+    image = add(host.parts(), DATA)
+    survivor = host.parts()
+    crash(host, monkeypatch, step, lambda parts: remove(parts, image))
     again = add(survivor, DATA)
-    assert read(host.repository(), again) == DATA
+    assert read(host.parts(), again) == DATA
     assert host.disagreements() == []
 
 
@@ -714,7 +711,7 @@ def crash(
     host: Host,
     monkeypatch: pytest.MonkeyPatch,
     step: str,
-    act: Callable[[repository.Repository], object],
+    act: Callable[[factory.Parts], object],
 ) -> None:
     """Let *act* come as far as *step*, with no cleaning up afterwards.
 
@@ -724,12 +721,12 @@ def crash(
 
         def stop() -> None:
             patch.setattr(staging, 'erase', lambda path: None)
-            patch.setattr(recovery.Recovery, 'decide', fail(Crash()))
+            patch.setattr(keeping.Keeper, '_decide', fail(Crash()))
             patch.setattr(bindings.Bindings, 'unbind', fail(Crash()))
             raise Crash
 
         with pytest.raises(Crash):
-            act(host.repository(once(step, stop)))
+            act(host.parts(once(step, stop)))
 
 
 def forget(host: Host, key: str) -> None:
@@ -741,37 +738,37 @@ def forget(host: Host, key: str) -> None:
 
 
 def test_an_intent_without_a_copy_is_dropped(host: Host) -> None:
-    repo = host.repository()
-    location, *_ = repo.catalog.locations.all()
-    repo.catalog.copies.intend('ab' * 32, location.id)
-    host.repository()
+    parts = host.parts()
+    location, *_ = parts.catalog.locations.all()
+    parts.catalog.copies.intend('ab' * 32, location.id)
+    host.parts()
     assert host.is_clean()
 
 
 def test_an_intended_copy_is_not_adopted(host: Host) -> None:
-    repo = host.repository()
-    image = add(repo, DATA)
+    parts = host.parts()
+    image = add(parts, DATA)
     ((key, copy),) = host.records('copies').items()
     forget(host, f'images/{image.image_id}')
     forget(host, f'templates/{image.digest}')
     forget(host, f'copies/{key}')
-    repo.catalog.copies.intend(image.digest, copy['location_id'])
-    host.repository()
+    parts.catalog.copies.intend(image.digest, copy['location_id'])
+    host.parts()
     assert host.is_clean()
 
 
 def test_the_intent_of_another_does_not_hurt_a_bound_copy(host: Host) -> None:
-    repo = host.repository()
-    image = add(repo, DATA)
+    parts = host.parts()
+    image = add(parts, DATA)
     ((_, copy),) = host.records('copies').items()
-    repo.catalog.copies.intend(image.digest, copy['location_id'])
-    assert read(host.repository(), image) == DATA
+    parts.catalog.copies.intend(image.digest, copy['location_id'])
+    assert read(host.parts(), image) == DATA
     assert host.disagreements() == []
 
 
 def test_entries_that_are_no_copies_are_quarantined(host: Host) -> None:
-    repo = host.repository()
-    image = add(repo, DATA)
+    parts = host.parts()
+    image = add(parts, DATA)
     (copy,) = host.copies()
     # A copy under another name, and a directory that never was one.
     misnamed = copy.parent / ('f' * 64)
@@ -780,45 +777,45 @@ def test_entries_that_are_no_copies_are_quarantined(host: Host) -> None:
         os.link(file, misnamed / file.name)
     (copy.parents[1] / 'zz' / 'else').mkdir(parents=True)
     (copy.parent / 'a-file').touch()
-    repo = host.repository()
+    parts = host.parts()
     assert sorted(path.name.split('.')[0] for path in host.quarantined()) == [
         'else',
         'f' * 64,
     ]
-    assert read(repo, image) == DATA
+    assert read(parts, image) == DATA
     assert [path for path in host.copies() if path.is_dir()] == [copy]
 
 
 def test_a_damaged_copy_is_quarantined_and_its_record_dropped(
     host: Host,
 ) -> None:
-    repo = host.repository()
-    image, kept = add(repo, DATA), add(repo, OTHER)
+    parts = host.parts()
+    image, kept = add(parts, DATA), add(parts, OTHER)
     (copy,) = host.copies(image.digest)
     (copy / 'template.json').unlink()
     (copy / 'template.json').write_text('{}')
-    repo = host.repository()
+    parts = host.parts()
     assert len(host.quarantined()) == 1
     assert [key.split('/')[0] for key in host.records('copies')] == [
         kept.digest
     ]
     with pytest.raises(exceptions.Unavailable):
-        read(repo, image)
-    assert read(repo, kept) == OTHER
+        read(parts, image)
+    assert read(parts, kept) == OTHER
 
 
 def test_a_start_does_not_touch_what_another_process_works_on(
     host: Host,
 ) -> None:
-    repo = host.repository()
-    template = add(repo, DATA)
+    parts = host.parts()
+    template = add(parts, DATA)
     (copy,) = host.copies()
     with fsutil.lock_directory(str(copy)) as _:  # type: ignore[union-attr]
         (copy / 'template.json').rename(copy / 'elsewhere')
-        host.repository()
+        host.parts()
         assert copy.exists()
         (copy / 'elsewhere').rename(copy / 'template.json')
-    assert read(repo, template) == DATA
+    assert read(parts, template) == DATA
 
 
 @pytest.mark.parametrize(
@@ -833,34 +830,34 @@ def test_a_start_does_not_touch_what_another_process_works_on(
 def test_a_start_that_the_catalog_broke_off_is_made_good(
     host: Host, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    image = add(host.repository(), DATA)
+    image = add(host.parts(), DATA)
     debris = [path / 'incoming' / 'debris' for path in host.paths]
     for path in debris:
         path.mkdir()
     for kind in ('locations', 'copies'):
         for key in host.records(kind):
             forget(host, f'{kind}/{key}')
-    repo = factory.build_repository(host.options)
+    parts = factory.Parts(host.options)
     room, _, name = call.partition('.')
     monkeypatch.setattr(
-        getattr(repo.catalog, room),
+        getattr(parts.catalog, room),
         name,
         fail(exceptions.Unavailable('unreachable')),
     )
     with contextlib.suppress(exceptions.Unavailable):
-        repo.open()
+        parts.images.open()
     monkeypatch.undo()
-    repo.open()
+    parts.images.open()
     assert host.disagreements() == []
     assert len(host.records('locations')) == len(host.paths)
-    assert read(repo, image) == DATA
+    assert read(parts, image) == DATA
 
 
 def test_one_disk_that_turned_read_only_does_not_stop_the_others(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repo = host.repository()
-    images = spread(host, lambda data: add(repo, data))
+    parts = host.parts()
+    images = spread(host, lambda data: add(parts, data))
     bad, *good = host.paths
     damaged = next(iter(bad.glob('templates/*/*')))
     (damaged / 'template.json').unlink()
@@ -874,17 +871,17 @@ def test_one_disk_that_turned_read_only_does_not_stop_the_others(
     debris = good[-1] / 'incoming' / 'debris'
     debris.mkdir()
     monkeypatch.setattr(os, 'rename', read_only)
-    repo = host.repository()
+    parts = host.parts()
     assert not debris.exists()
     for data, image in images.items():
         if image.digest != damaged.name:
-            assert read(repo, image) == data
+            assert read(parts, image) == data
 
 
 def test_one_copy_that_cannot_be_read_does_not_stop_the_others(
-    host: Host, repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
+    host: Host, parts: factory.Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad, good = add(repo, DATA), add(repo, OTHER)
+    bad, good = add(parts, DATA), add(parts, OTHER)
     (copy,) = host.copies(bad.digest)
     opened = open
 
@@ -894,17 +891,17 @@ def test_one_copy_that_cannot_be_read_does_not_stop_the_others(
         return opened(path, *args, **kwargs)
 
     monkeypatch.setattr('builtins.open', bad_sector)
-    repo = host.repository()
-    assert read(repo, good) == OTHER
-    assert read(repo, add(repo, b'something else')) == b'something else'
+    parts = host.parts()
+    assert read(parts, good) == OTHER
+    assert read(parts, add(parts, b'something else')) == b'something else'
     monkeypatch.undo()
-    assert read(repo, bad) == DATA
+    assert read(parts, bad) == DATA
     assert host.disagreements() == []
 
 
 def test_a_replaced_disk_gives_its_copies_up(host: Host) -> None:
-    repo = host.repository()
-    images = spread(host, lambda data: add(repo, data))
+    parts = host.parts()
+    images = spread(host, lambda data: add(parts, data))
     gone = [
         path.name
         for path in host.copies()
@@ -914,7 +911,7 @@ def test_a_replaced_disk_gives_its_copies_up(host: Host) -> None:
     host.paths[0].rename(host.root / 'broken')
     host.paths[0].mkdir()
     (host.paths[0] / 'replaced').touch()
-    repo = host.repository()
+    parts = host.parts()
     assert host.records('locations')[old]['state'] == objects.LOST
     assert sorted(
         location['path']
@@ -925,27 +922,27 @@ def test_a_replaced_disk_gives_its_copies_up(host: Host) -> None:
     for data, image in images.items():
         if image.digest in gone:
             with pytest.raises(exceptions.Unavailable):
-                read(repo, image)
-            remove(repo, image)
+                read(parts, image)
+            remove(parts, image)
         else:
-            assert read(repo, image) == data
+            assert read(parts, image) == data
     assert host.disagreements() == []
-    assert read(repo, add(repo, DATA)) == DATA
+    assert read(parts, add(parts, DATA)) == DATA
 
 
 def test_a_disk_that_comes_back_after_it_was_replaced_counts_again(
     host: Host,
 ) -> None:
-    repo = host.repository()
-    images = spread(host, lambda data: add(repo, data))
+    parts = host.parts()
+    images = spread(host, lambda data: add(parts, data))
     host.paths[0].rename(host.root / 'pulled')
     host.paths[0].mkdir()
     (host.paths[0] / 'replaced').touch()
-    host.repository()
+    host.parts()
     host.paths[0].rename(host.root / 'spare')
     (host.root / 'pulled').rename(host.paths[0])
-    repo = host.repository()
-    assert {data: read(repo, image) for data, image in images.items()} == {
+    parts = host.parts()
+    assert {data: read(parts, image) for data, image in images.items()} == {
         data: data for data in images
     }
     states = {
@@ -962,22 +959,22 @@ def test_no_location_that_can_be_written_is_told_with_all_reasons(
     host: Host, forbid: Forbid
 ) -> None:
     host.paths[0].write_text('in the way')
-    repo = host.repository()
-    repo.require_writable()
+    parts = host.parts()
+    parts.images.require_writable()
     for path in host.paths[1:]:
         forbid(path / 'incoming')
     with pytest.raises(exceptions.WriteDenied) as caught:
-        repo.require_writable()
+        parts.images.require_writable()
     assert all(str(path) in str(caught.value) for path in host.paths)
 
 
 def test_a_full_disk_is_no_reason_not_to_start(
-    repo: repository.Repository, monkeypatch: pytest.MonkeyPatch
+    parts: factory.Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         local.LocalLocation, 'probe', fail(exceptions.NoSpace('full'))
     )
-    repo.require_writable()
+    parts.images.require_writable()
 
 
 # The wiring
@@ -998,26 +995,27 @@ def test_an_option_that_names_something_unknown_is_refused(
     tmp_path: pathlib.Path, settings: dict[str, object], option: str
 ) -> None:
     with pytest.raises(exceptions.BadConfiguration, match=option):
-        Host(tmp_path, **settings).repository()
+        Host(tmp_path, **settings).parts()
 
 
 def test_auto_places_by_hash_as_soon_as_there_is_an_ssd(
     tmp_path: pathlib.Path,
 ) -> None:
-    disks = Host(tmp_path, 'hdd:a:1').repository()
-    assert list(disks.policy().ranges()) == []
-    mixed = Host(tmp_path, 'hdd:a:1', 'ssd:b:1').repository()
-    assert {owner.path for *_, owner in mixed.policy().ranges()} == {
-        str(tmp_path / 'b')
-    }
+    def ranges(*locations: str) -> set[str]:
+        parts = Host(tmp_path, *locations).parts()
+        policy = parts.policy(parts.catalog.locations.all())
+        return {owner.path for *_, owner in policy.ranges()}
+
+    assert ranges('hdd:a:1') == set()
+    assert ranges('hdd:a:1', 'ssd:b:1') == {str(tmp_path / 'b')}
 
 
 def test_without_any_ssd_the_only_node_keeps_a_copy_on_its_disk(
     tmp_path: pathlib.Path,
 ) -> None:
     host = Host(tmp_path, 'staging:s:1', 'hdd:a:1')
-    repo = host.repository()
-    assert read(repo, add(repo, DATA)) == DATA
+    parts = host.parts()
+    assert read(parts, add(parts, DATA)) == DATA
     (copy,) = host.copies()
     assert copy.is_relative_to(tmp_path / 'a')
     assert host.disagreements() == []
@@ -1040,5 +1038,5 @@ def test_the_stream_is_never_held_whole(host: Host) -> None:
         return (Chunk() for _ in itertools.repeat(None, size // len(chunk)))
 
     with contextlib.suppress(exceptions.NoSpace):
-        host.repository().add(hosts.new_id(), stream(), size, 'md5')
+        host.parts().images.add(hosts.new_id(), stream(), size, 'md5')
     assert most[0] <= 2

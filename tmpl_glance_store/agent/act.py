@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a plan: one way for each type of action."""
 
-import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from tmpl_glance_store import exceptions
-from tmpl_glance_store import recovery
 from tmpl_glance_store.agent import fetching as agent_fetching
 from tmpl_glance_store.agent import plan
 from tmpl_glance_store.agent import seeding as agent_seeding
 from tmpl_glance_store.catalog import catalog as catalog_domain
 from tmpl_glance_store.catalog.snapshot import Snapshot
+from tmpl_glance_store.copies import keeping
 from tmpl_glance_store.localstore import store as local_store
 
 LOG = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ class Actor:
         *,
         catalog: catalog_domain.Catalog,
         store: local_store.LocalStore,
-        keeper: recovery.Recovery,
+        keeper: keeping.Keeper,
         fetching: agent_fetching.Fetching,
         seeding: agent_seeding.Seeding,
     ) -> None:
@@ -72,21 +71,16 @@ class Actor:
     def _adopt(self, action: plan.Adopt, now: Snapshot) -> None:
         location = self._store.get(action.location_id)
         if location is not None:
-            self._keeper.settle(
-                location.paths.copy(action.digest),
+            self._keeper.adopt(
+                action.digest,
                 location,
                 now.copies.get(action.digest, {}).get(action.location_id),
             )
 
     def _forget(self, action: plan.Forget, now: Snapshot) -> None:
         location = self._store.get(action.location_id)
-        # Of a disk that is away nothing is known: it stays recorded.
-        if location is not None and location.is_well():
-            self._catalog.copies.drop(
-                action.digest,
-                action.location_id,
-                functools.partial(location.holds, action.digest),
-            )
+        if location is not None:
+            self._keeper.forget(action.digest, location)
 
     def _forget_template(
         self, action: plan.ForgetTemplate, now: Snapshot

@@ -10,6 +10,7 @@ from tmpl_glance_store import digests
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog as catalog_domain
+from tmpl_glance_store.copies import keeping
 from tmpl_glance_store.imagecache import proofs
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import store as local_store
@@ -40,6 +41,7 @@ class Scrubber:
         self,
         *,
         catalog: catalog_domain.Catalog,
+        keeper: keeping.Keeper,
         store: local_store.LocalStore,
         copies: Callable[[], Mapping[str, Mapping[str, objects.Copy]]],
         rate: int,
@@ -52,6 +54,7 @@ class Scrubber:
         self.rate = rate
         self.period = period
         self._catalog = catalog
+        self._keeper = keeper
         self._store = store
         self._copies = copies
         self._on_proved = on_proved
@@ -135,11 +138,11 @@ class Scrubber:
             LOG.warning('Not scrubbed: %s: %s', digest, exc)
             return True
         except exceptions.CorruptCopy as exc:
-            target = location.condemn(digest)
-            LOG.error('Quarantined as %s: %s', target, exc)
-            self._on_bad(digest)
-            # If this fails, the next pass sees that the disk has none.
-            self._catalog.copies.forget(digest, location.record.id)
+            LOG.error('Bad: %s', exc)
+            try:
+                self._keeper.condemn(digest, location)
+            finally:
+                self._on_bad(digest)
             return False
         self._catalog.copies.verified(digest, location.record.id)
         self._on_proved(template.size)

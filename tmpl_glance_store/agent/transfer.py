@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
-from tmpl_glance_store import recovery
 from tmpl_glance_store import swarm as swarm_package
 from tmpl_glance_store.agent import status
+from tmpl_glance_store.copies import keeping
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import staging
 from tmpl_glance_store.remote import templates as remote
@@ -44,7 +44,7 @@ class Transfer(threading.Thread):
         location: local.LocalLocation,
         sources: Sequence[Source],
         *,
-        keeper: recovery.Recovery,
+        keeper: keeping.Keeper,
         swarm: swarm_package.Swarm,
         remote: remote.RemoteTemplates,
         ended: Callable[[], object],

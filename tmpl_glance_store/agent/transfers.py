@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from tmpl_glance_store import objects
-from tmpl_glance_store import recovery
 from tmpl_glance_store import swarm as swarm_package
 from tmpl_glance_store.agent import status
 from tmpl_glance_store.agent import transfer
+from tmpl_glance_store.copies import keeping
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.remote import templates as remote
 
@@ -33,7 +33,7 @@ class Transfers:
     def __init__(
         self,
         *,
-        keeper: recovery.Recovery,
+        keeper: keeping.Keeper,
         swarm: swarm_package.Swarm,
         remote: remote.RemoteTemplates,
         limit: int,

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
@@ -176,6 +176,24 @@ class LocalLocation:
     def stage(self) -> staging.Staged:
         """Begin to write a template here."""
         return staging.Staged.create(self.paths, self.require_room)
+
+    @contextlib.contextmanager
+    def take(
+        self, staged: staging.Staged, digest: str
+    ) -> Iterator[staging.Staged]:
+        """Give *staged*, sealed somewhere on this host, as it is here.
+
+        :raises NoSpace, WriteDenied, CorruptCopy: if it must be copied, and
+            cannot
+        """
+        if staged.paths.root == self.paths.root or staged.move_by_rename(
+            self.paths
+        ):
+            yield staged
+            return
+        with self.stage() as moved:
+            moved.copy_from(staged.directory, digest)
+            yield moved
 
     def holds(self, digest: str) -> bool:
         """Tell whether there is a copy of a template here."""

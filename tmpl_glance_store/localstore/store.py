@@ -84,6 +84,24 @@ class LocalStore:
             if location.paths.root == root
         )
 
+    def require_writable(self) -> None:
+        """Make sure that at least one location can be written.
+
+        :raises WriteDenied: if none can; says why for each
+        """
+        problems = list(self.refused)
+        for location in self.locations:
+            try:
+                location.probe()
+            except exceptions.NoSpace as exc:
+                # A full disk is an error of uploads, not of the set-up.
+                LOG.warning('Location %s: %s', location.paths.root, exc)
+            except (exceptions.WriteDenied, OSError) as exc:
+                problems.append(str(exc))
+                continue
+            return
+        raise exceptions.WriteDenied('; '.join(problems))
+
     def problems(self) -> list[str]:
         """Return why locations cannot be used now."""
         return self.refused + [

@@ -225,10 +225,10 @@ def test_an_agent_needs_no_permission_to_write_images(
         agent = cluster.node(
             'n2', 'hdd:disk:10', tmpl_store_catalog=url(AGENT)
         ).start()
-        image = hosts.add(source.host.repository(), data)
+        image = hosts.add(source.host.parts(), data)
         cluster.wait_for_holders(image.digest, 'n1', 'n2')
         assert agent.metric('agent_failed_passes_total') == 0
-        hosts.remove(source.host.repository(), image)
+        hosts.remove(source.host.parts(), image)
         cluster.wait_until_clean()
         store = driver.EtcdKeyValue(url(AGENT))
         with pytest.raises(exceptions.Unavailable, match='permission denied'):

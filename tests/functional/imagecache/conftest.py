@@ -83,7 +83,7 @@ def storm(
     source.start()
     image_id = hosts.new_id()
     data = hostile.harmless(tmp_path)
-    source.host.repository().add(image_id, [data], len(data), 'sha256')
+    source.host.parts().images.add(image_id, [data], len(data), 'sha256')
     site.agent.start()
     assert eventually(
         lambda: site.state(image_id).get('boots_wait'), agents.LONG

@@ -29,14 +29,14 @@ class Site:
     def upload(self, data: bytes) -> str:
         """Upload an image as Glance would; return its id."""
         image_id = hosts.new_id()
-        self.agent.host.repository().add(image_id, [data], len(data), 'sha256')
+        hosts.add(self.agent.host.parts(), data, image_id)
         return image_id
 
     def delete(self, image_id: str) -> None:
         """Delete an image as Glance would."""
-        repo = self.agent.host.repository()
-        image = repo.catalog.bindings.image(image_id)
-        repo.remove(image_id, image.digest, image.token)
+        parts = self.agent.host.parts()
+        image = hosts.url_of(parts, image_id)
+        hosts.remove(parts, image)
 
     def state(self, image_id: str) -> dict[str, Any]:
         """Return what the agent says of an image."""

@@ -35,7 +35,7 @@ def owned_elsewhere(
         lambda: site.cluster.live(site.agent, owner), agents.LONG
     )
     image_id, data = hosts.new_id(), hostile.harmless(tmp_path)
-    owner.host.repository().add(image_id, [data], len(data), 'sha256')
+    owner.host.parts().images.add(image_id, [data], len(data), 'sha256')
     digest = hosts.digest_of(data)
     site.cluster.wait_for_holders(digest, 'node0')
     assert not site.agent.host.copies(digest)

@@ -214,7 +214,7 @@ def test_an_image_with_new_content_is_stale_until_nova_has_aged_it_out(
     image_id = site.publish(hosts.content(MIB, 1))
     site.delete(image_id)
     data = hosts.content(MIB, 2)
-    site.agent.host.repository().add(image_id, [data], len(data), 'sha256')
+    site.agent.host.parts().images.add(image_id, [data], len(data), 'sha256')
     site.becomes(image_id, states.STALE)
     base = site.nova.base_file(image_id)
     os.utime(base, (1, 1))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from harness import agents
+from harness import host as hosts
 from harness.disks import Disks
 from harness.disks import run
 from tests.functional import hostile
@@ -100,9 +101,9 @@ def test_no_hostile_template_is_published(
     # A good one is not kept waiting by them, and Glance serves them all.
     site.publish(hostile.harmless(tmp_path, 1))
     for image_id in images.values():
-        repo = site.agent.host.repository()
-        image = repo.catalog.bindings.image(image_id)
-        assert repo.size(image_id, image.digest, image.token)
+        parts = site.agent.host.parts()
+        image = hosts.url_of(parts, image_id)
+        assert parts.images.size(image)
 
 
 def test_a_disk_of_many_tebibytes_hinders_nobody(

@@ -58,7 +58,7 @@ def test_boots_wait_also_for_a_template_that_waits_for_another_one(
     image_ids = [hosts.new_id() for _ in range(2)]
     for seed, image_id in enumerate(image_ids):
         data = hostile.harmless(tmp_path, seed)
-        source.host.repository().add(image_id, [data], len(data), 'sha256')
+        source.host.parts().images.add(image_id, [data], len(data), 'sha256')
     site.agent.start()
     assert eventually(
         lambda: all(site.state(each).get('boots_wait') for each in image_ids),
@@ -97,7 +97,7 @@ def test_boots_go_on_when_the_transfer_is_too_slow(
     source = site.cluster.node('node0', 'ssd:ssd:10').start()
     image_id = hosts.new_id()
     data = hostile.harmless(tmp_path)
-    source.host.repository().add(image_id, [data], len(data), 'sha256')
+    source.host.parts().images.add(image_id, [data], len(data), 'sha256')
     site.agent.start()
     assert eventually(
         lambda: site.state(image_id).get('boots_wait'), agents.LONG

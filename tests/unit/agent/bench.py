@@ -99,13 +99,13 @@ class Bench:
     host: Host
 
     def __post_init__(self) -> None:
-        self.there = self.source.repository()
-        self.here = self.host.repository()
+        self.there = self.source.parts()
+        self.here = self.host.parts()
         self.swarm = FakeSwarm(self.source)
         self.clock = Clock()
         self.view = view.View(self.here.catalog)
         self.transfers = transfers.Transfers(
-            keeper=self.here.recovery,
+            keeper=self.here.keeper,
             swarm=self.swarm,
             remote=FakeRemote(self.source),
             limit=2,
@@ -141,8 +141,8 @@ class Bench:
             node='n2',
             view=self.view,
             store=self.here.store,
-            open_locations=self.here.open,
-            policy=self.here.policy_of,
+            open_locations=self.here.start.open,
+            policy=self.here.policy,
             everywhere=functools.partial(
                 factory.build_policy,
                 self.host.options.placement.everywhere(),
@@ -153,7 +153,7 @@ class Bench:
             actor=act.Actor(
                 catalog=self.here.catalog,
                 store=self.here.store,
-                keeper=self.here.recovery,
+                keeper=self.here.keeper,
                 fetching=self.fetching,
                 seeding=self.seeding,
             ),

@@ -8,7 +8,7 @@ import pytest
 from harness.host import Host
 from tests.unit.agent.bench import Bench
 from tests.unit.agent.scrubbing import ScrubBench
-from tmpl_glance_store import repository
+from tmpl_glance_store import factory
 
 
 @pytest.fixture
@@ -30,6 +30,6 @@ def bench(tmp_path: pathlib.Path) -> Bench:
 
 
 @pytest.fixture
-def scrubs(host: Host, repo: repository.Repository) -> ScrubBench:
+def scrubs(host: Host, parts: factory.Parts) -> ScrubBench:
     """A scrubber beside a host with three disks."""
-    return ScrubBench(host, repo)
+    return ScrubBench(host, parts)

@@ -8,7 +8,7 @@ from harness.host import Host
 from harness.host import add
 from tests.unit.agent.virtual import Clock
 from tmpl_glance_store import exceptions
-from tmpl_glance_store import repository
+from tmpl_glance_store import factory
 from tmpl_glance_store.agent import scrubber
 from tmpl_glance_store.catalog import catalog as catalog_domain
 from tmpl_glance_store.catalog import view
@@ -22,19 +22,20 @@ class ScrubBench:
     """A scrubber, and what it has told."""
 
     host: Host
-    repo: repository.Repository
+    parts: factory.Parts
     clock: Clock = dataclasses.field(default_factory=lambda: Clock(1e9))
     proved: list[int] = dataclasses.field(default_factory=list)
     bad: list[str] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         # The same catalog, but with our clock.
-        self.repo.catalog.copies._clock = self.clock
-        self.repo.catalog.bindings._clock = self.clock
-        self.view = view.View(self.repo.catalog)
+        self.parts.catalog.copies._clock = self.clock
+        self.parts.catalog.bindings._clock = self.clock
+        self.view = view.View(self.parts.catalog)
         self.scrubber = scrubber.Scrubber(
-            catalog=self.repo.catalog,
-            store=self.repo.store,
+            catalog=self.parts.catalog,
+            keeper=self.parts.keeper,
+            store=self.parts.store,
             copies=lambda: self.view.update().copies,
             rate=1 << 40,
             period=PERIOD,
@@ -46,11 +47,11 @@ class ScrubBench:
     @property
     def catalog(self) -> catalog_domain.Catalog:
         """The catalog."""
-        return self.repo.catalog
+        return self.parts.catalog
 
     def add(self, data: bytes = DATA) -> str:
         """Upload *data*; return its digest."""
-        return add(self.repo, data).digest
+        return add(self.parts, data).digest
 
     def proved_at(self, digest: str) -> float | None:
         """Return when the only copy of a template was proved last."""

@@ -20,7 +20,7 @@ class Bench:
     """A lease in a real catalog, and how often it was lost."""
 
     def __init__(self, host: Host) -> None:
-        self.catalog = host.repository().catalog
+        self.catalog = host.parts().catalog
         self.losses = 0
         self.lease = agent_lease.Lease(
             catalog=self.catalog, ttl=TTL, on_loss=self._lost

@@ -107,11 +107,12 @@ def test_time_alone_makes_a_node_gone(bench: Bench) -> None:
         tmpl_store_node='n3',
         tmpl_store_catalog=bench.host.catalog_url,
     )
-    lost.repository()
-    bench.here._make_policy = functools.partial(
-        factory.build_policy,
-        dataclasses.replace(bench.host.options.placement, copies=1),
-    )
+    lost.parts()
+    for each in bench.here, bench.there:
+        each.policy._make = functools.partial(
+            factory.build_policy,
+            dataclasses.replace(bench.host.options.placement, copies=1),
+        )
     add(bench.there, DATA)
     assert bench.run().actions == ()
     later = bench.reconciler.next_change()

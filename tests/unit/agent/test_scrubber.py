@@ -181,6 +181,7 @@ def test_a_file_that_cannot_be_noted_as_proved_does_not_end_the_scrubber(
     told = []
     made = scrubber.Scrubber(
         catalog=None,
+        keeper=None,
         store=types.SimpleNamespace(locations=[]),
         copies=dict,
         rate=1 << 40,

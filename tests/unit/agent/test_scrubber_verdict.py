@@ -5,6 +5,7 @@ import pytest
 
 from harness import agents
 from harness.host import add
+from harness.host import remove
 from tests.conftest import Forbid
 from tests.unit.agent.scrubbing import DATA
 from tests.unit.agent.scrubbing import ScrubBench
@@ -90,13 +91,13 @@ def test_a_copy_on_a_disk_that_is_not_mounted_is_not_forgotten(
 def test_a_template_that_goes_meanwhile_is_not_recorded_again(
     scrubs: ScrubBench,
 ) -> None:
-    image = add(scrubs.repo, DATA)
+    image = add(scrubs.parts, DATA)
     location = next(
         each
-        for each in scrubs.repo.store.locations
+        for each in scrubs.parts.store.locations
         if each.holds(image.digest)
     )
-    scrubs.repo.remove(image.image_id, image.digest, image.token)
+    remove(scrubs.parts, image)
     scrubs.scrubber.scrub(image.digest, location)
     assert scrubs.host.is_clean()
 
@@ -120,7 +121,7 @@ def test_a_disk_that_goes_in_the_middle_says_nothing_of_its_copy(
 ) -> None:
     digest = scrubs.add()
     location = next(
-        each for each in scrubs.repo.store.locations if each.holds(digest)
+        each for each in scrubs.parts.store.locations if each.holds(digest)
     )
     for path in scrubs.host.paths:
         path.rename(path.with_name(f'{path.name}.away'))
