@@ -20,7 +20,7 @@ from tmpl_glance_store import driver
 from tmpl_glance_store import factory
 from tmpl_glance_store import merkle
 from tmpl_glance_store.images import url as image_url
-from tmpl_glance_store.localstore import location as local
+from tmpl_glance_store.localstore import copy as copy_files
 from tmpl_glance_store.options import plugins
 from tmpl_glance_store.options import store as opts
 
@@ -224,7 +224,7 @@ class Host:
 def what_is_wrong(copy: pathlib.Path) -> str | None:
     """Return why the directory is not a proven copy; reads every byte."""
     try:
-        template = local.read_copy(str(copy))
+        template = copy_files.read(str(copy))
     except Exception as exc:
         return f'{copy}: {exc}'
     digest = digest_of((copy / 'image').read_bytes())

@@ -12,6 +12,7 @@ from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog as catalog_domain
 from tmpl_glance_store.copies import keeping
 from tmpl_glance_store.imagecache import proofs
+from tmpl_glance_store.localstore import copy as copy_files
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import store as local_store
 
@@ -157,7 +158,7 @@ class Scrubber:
         :raises OSError, LocationRefused: if nothing can be said
         """
         try:
-            template = local.read_copy(location.paths.copy(digest))
+            template = copy_files.read(location.paths.copy(digest))
             return template if self._prove(template, location) else None
         except exceptions.CorruptCopy:
             location.check()

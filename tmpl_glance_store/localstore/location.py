@@ -1,40 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One location: its marker file, its room, and what lies in it."""
+"""One location of this host: its disk, its room, and what lies in it."""
 
 import contextlib
-import dataclasses
 import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
 from tmpl_glance_store import layout
-from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
+from tmpl_glance_store.localstore import copy as copy_files
+from tmpl_glance_store.localstore import marker as marker_file
 from tmpl_glance_store.localstore import staging
-from tmpl_glance_store.options import locations as opts
 
 LOG = logging.getLogger(__name__)
 
-_GIB = 1 << 30
 _PROBE_AGE = 60  # seconds; a probe lives for an instant
 
 
-@dataclasses.dataclass(frozen=True)
-class Marker(objects.Record):
-    """The file ``location.json``: whose directory this is."""
-
-    id: str
-    cluster: str
-    node: str
-    tier: str
-
-
 class LocalLocation:
-    """A directory on a disk of this host, opened by :func:`attach`.
+    """A directory on a disk of this host, opened by ``attaching``.
 
     :param record: what the catalog knows of it
     :param reserve: free space to leave untouched, in percent
@@ -52,7 +40,7 @@ class LocalLocation:
             the disk unmounted, a write would land on the disk beneath
         """
         try:
-            marker = _read_marker(self.paths)
+            marker = marker_file.read(self.paths)
         except (OSError, ValueError) as exc:
             raise exceptions.LocationRefused(
                 f'location {self.paths.root}: {exc}'
@@ -156,9 +144,8 @@ class LocalLocation:
 
     def pieces(self, digest: str) -> bytes:
         """Return the piece layer of a copy."""
-        with open(
-            os.path.join(self.paths.copy(digest), layout.PIECES), 'rb'
-        ) as file:
+        where = layout.CopyPaths(self.paths.copy(digest))
+        with open(where.pieces, 'rb') as file:
             return file.read()
 
     def condemn(self, digest: str) -> str | None:
@@ -211,7 +198,7 @@ class LocalLocation:
         if lock is None:
             return None
         try:
-            read_copy(path)
+            copy_files.read(path)
             # Who placed it may have died before this.
             fsutil.fsync_directory(self.paths.shelf(digest))
             return lock
@@ -237,7 +224,7 @@ class LocalLocation:
         :raises CorruptCopy: if it is not whole; it is in quarantine then
         """
         try:
-            return read_copy(path)
+            return copy_files.read(path)
         except exceptions.CorruptCopy as exc:
             LOG.error('Quarantined as %s: %s', self._quarantine(path), exc)
             raise
@@ -302,147 +289,6 @@ class LocalLocation:
                     os.unlink(path)
             count += 1
         return count
-
-
-def read_copy(path: str) -> objects.Template:
-    """Return the template whose copy lies in the directory *path*.
-
-    Checks everything but the bytes of the image: names, sizes, and that the
-    piece layer proves the digest.
-
-    :raises CorruptCopy: if it is not a whole copy; says why
-    :raises OSError: if it cannot be read, which says nothing of it
-    """
-    try:
-        with open(os.path.join(path, layout.TEMPLATE), 'rb') as file:
-            template = objects.Template.from_json(file.read())
-        with open(os.path.join(path, layout.PIECES), 'rb') as file:
-            pieces = file.read()
-        size = os.stat(os.path.join(path, layout.IMAGE)).st_size
-    except (FileNotFoundError, IsADirectoryError, ValueError) as exc:
-        raise exceptions.CorruptCopy(f'{path}: {exc}') from exc
-    if template.digest != os.path.basename(path):
-        raise exceptions.CorruptCopy(f'{path}: is {template.digest}')
-    if size != template.size:
-        raise exceptions.CorruptCopy(
-            f'{path}: image has {size} bytes instead of {template.size}'
-        )
-    try:
-        merkle.prove_layer(
-            pieces, size, template.piece_size, bytes.fromhex(template.digest)
-        )
-    except ValueError as exc:
-        raise exceptions.CorruptCopy(f'{path}: {exc}') from exc
-    return template
-
-
-def attach(
-    spec: opts.LocationSpec,
-    options: opts.Locations,
-    known: Sequence[objects.Location],
-) -> LocalLocation:
-    """Open the location *spec*, a new one if its directory has no marker.
-
-    :param options: of the node: its name, and how locations are kept
-    :param known: the locations that the catalog has
-    :raises LocationRefused: if it belongs to another node or cluster, if its
-        disk seems not to be mounted, or if it cannot be read or written
-    """
-    where = layout.Paths(spec.path)
-    try:
-        marker = _read_marker(where)
-        if marker is None:
-            marker = _create(where, spec, options, known)
-        _check_owner(where, marker, options)
-        tier = _tier(spec)
-        weight = spec.weight or fsutil.free_bytes(spec.path)[1] / _GIB
-    except (OSError, ValueError) as exc:
-        raise exceptions.LocationRefused(
-            f'location {spec.path}: {exc}'
-        ) from exc
-    states = {each.id: each.state for each in known}
-    return LocalLocation(
-        objects.Location(
-            marker.id,
-            marker.node,
-            tier,
-            spec.path,
-            round(weight, 3),
-            _revived(states.get(marker.id, objects.ACTIVE)),
-        ),
-        options.reserve,
-    )
-
-
-def _revived(state: str) -> str:
-    """A disk that was lost and is here again counts again."""
-    return objects.ACTIVE if state == objects.LOST else state
-
-
-def _read_marker(where: layout.Paths) -> Marker | None:
-    try:
-        with open(where.marker, 'rb') as file:
-            return Marker.from_json(file.read())
-    except FileNotFoundError:
-        return None
-
-
-def _create(
-    where: layout.Paths,
-    spec: opts.LocationSpec,
-    options: opts.Locations,
-    known: Sequence[objects.Location],
-) -> Marker:
-    replaced = os.path.exists(where.replaced)
-    if not replaced:
-        for each in known:
-            if (
-                each.node == options.node
-                and each.path == spec.path
-                and each.state != objects.LOST
-            ):
-                raise exceptions.LocationRefused(
-                    f'location {spec.path}: the catalog knows it as '
-                    f'{each.id}, but its marker file {where.marker} is gone. '
-                    f'If the disk is not mounted, mount it. If it was '
-                    f'replaced by an empty one, mount that, create the empty '
-                    f'file {where.replaced}, and restart.'
-                )
-    os.makedirs(where.root, exist_ok=True)
-    if options.group is not None:
-        os.chown(where.root, -1, options.group)
-    os.chmod(where.root, options.directory_mode)
-    for directory in where.directories:
-        fsutil.make_directory(directory)
-    marker = Marker(
-        str(uuid.uuid4()), options.cluster, options.node, _tier(spec)
-    )
-    # Another process may be doing the same: the first one wins.
-    fsutil.create_durably(where.marker, marker.to_json())
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(where.replaced)
-    created = _read_marker(where)
-    assert created is not None
-    return created
-
-
-def _check_owner(
-    where: layout.Paths, marker: Marker, options: opts.Locations
-) -> None:
-    if (marker.cluster, marker.node) != (options.cluster, options.node):
-        raise exceptions.LocationRefused(
-            f'location {where.root} belongs to node {marker.node!r} of '
-            f'cluster {marker.cluster!r}, and this is node {options.node!r} '
-            f'of cluster {options.cluster!r}. Give this node another '
-            f'directory, or set tmpl_store_node or tmpl_store_cluster back.'
-        )
-
-
-def _tier(spec: opts.LocationSpec) -> str:
-    if spec.tier != opts.AUTO:
-        return spec.tier
-    # What the kernel knows nothing of is not taken for an SSD.
-    return objects.SSD if fsutil.rotates(spec.path) is False else objects.HDD
 
 
 def _try_lock(path: str) -> fsutil.DirectoryLock | None:

@@ -17,7 +17,7 @@ from tmpl_glance_store import objects
 LOG = logging.getLogger(__name__)
 
 _CHECK_ROOM = 64 << 20  # bytes written between two looks at the free space
-_MODE = 0o444  # the directories keep others out, see DESIGN section 4
+_MODE = 0o444  # the location's directory keeps others out
 
 
 class Staged:
@@ -107,7 +107,7 @@ class Staged:
         """
         with fsutil.os_errors():
             if self._writer is None:
-                self._writer = fsutil.SparseWriter(self._path(layout.IMAGE))
+                self._writer = fsutil.SparseWriter(self._files.image)
             self._writer.write(data)
         self._until_check -= len(data)
         if self._until_check <= 0:
@@ -125,7 +125,7 @@ class Staged:
         """
         with fsutil.os_errors():
             if self._writer is None:  # an empty image
-                self._writer = fsutil.SparseWriter(self._path(layout.IMAGE))
+                self._writer = fsutil.SparseWriter(self._files.image)
             self._writer.finish(_MODE)
             self._writer = None
             self._describe(template.to_json(), pieces)
@@ -133,9 +133,7 @@ class Staged:
     def seal_fetched(self, template: objects.Template, pieces: bytes) -> None:
         """Put a fetched and proven image on stable storage, described."""
         with fsutil.os_errors():
-            fd = os.open(
-                self._path(layout.IMAGE), os.O_RDWR | os.O_CREAT, 0o600
-            )
+            fd = os.open(self._files.image, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 os.fchmod(fd, _MODE)
                 os.fsync(fd)
@@ -149,11 +147,10 @@ class Staged:
         Shares the bytes if both are on one file system that can do so.
         """
         with fsutil.os_errors():
-            source = os.open(
-                os.path.join(directory, layout.IMAGE), os.O_RDONLY
-            )
+            theirs = layout.CopyPaths(directory)
+            source = os.open(theirs.image, os.O_RDONLY)
             copy = os.open(
-                self._path(layout.IMAGE),
+                self._files.image,
                 os.O_RDWR | os.O_CREAT | os.O_EXCL,
                 0o600,
             )
@@ -170,8 +167,8 @@ class Staged:
                 os.close(source)
                 os.close(copy)
             self._describe(
-                _content(directory, layout.TEMPLATE),
-                _content(directory, layout.PIECES),
+                _content(theirs.template),
+                _content(theirs.pieces),
             )
 
     def move_by_rename(self, where: layout.Paths) -> bool:
@@ -206,16 +203,17 @@ class Staged:
             fsutil.fsync_directory(self.paths.shelf(digest))
         return True
 
-    def _path(self, name: str) -> str:
-        return os.path.join(self.directory, name)
+    @property
+    def _files(self) -> layout.CopyPaths:
+        return layout.CopyPaths(self.directory)
 
     def _describe(self, template: bytes, pieces: bytes) -> None:
-        fsutil.write_durably(self._path(layout.PIECES), pieces, _MODE)
-        fsutil.write_durably(self._path(layout.TEMPLATE), template, _MODE)
+        fsutil.write_durably(self._files.pieces, pieces, _MODE)
+        fsutil.write_durably(self._files.template, template, _MODE)
 
 
-def _content(directory: str, name: str) -> bytes:
-    with open(os.path.join(directory, name), 'rb') as file:
+def _content(path: str) -> bytes:
+    with open(path, 'rb') as file:
         return file.read()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
+from tmpl_glance_store.localstore import attaching
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import staging
 from tmpl_glance_store.options import locations as opts
@@ -47,7 +48,7 @@ class LocalStore:
         with self._lock:
             for spec in list(self._refused):
                 try:
-                    location = local.attach(spec, self._options, known)
+                    location = attaching.attach(spec, self._options, known)
                 except exceptions.LocationRefused as exc:
                     if self._refused[spec] != str(exc):
                         LOG.error('Not used: %s', exc)
