@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import tls
 from tmpl_glance_store.catalog.etcd import auth
 
 _URL = re.compile(r'etcd\+(https?)://([^/?#]+)/?(?:\?([^#]*))?')
@@ -16,7 +17,6 @@ _HOST = re.compile(
     r'(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))'
     r':([0-9]{1,5})'
 )
-_LOOPBACK = re.compile(r'127\.[0-9.]+|::1|localhost')
 _OPTIONS = {'ca', 'cert', 'key', 'user', 'password_file'}
 
 
@@ -118,7 +118,9 @@ def _user(
     if not (user and path):
         raise _bad(url, 'user and password_file need each other')
     if not all(
-        each.scheme == 'https' or _LOOPBACK.fullmatch(each.host)
+        each.scheme == 'https'
+        or each.host == 'localhost'
+        or tls.is_loopback(each.host)
         for each in endpoints
     ):
         raise _bad(url, 'a password is sent over https only')
