@@ -54,6 +54,19 @@ def build_agent(
     return _Parts(options, agent_options, nova_options).service
 
 
+def reload_agent(
+    agent: service.Service, agent_options: agent_opts.AgentOptions
+) -> None:
+    """Let an agent take over the options that can change while it runs."""
+    agent.reload(
+        upload_limit=agent_options.upload_limit,
+        download_limit=agent_options.download_limit,
+        scrub_rate=agent_options.scrub_rate,
+        scrub_period=agent_options.scrub_period,
+        interval=agent_options.interval,
+    )
+
+
 class _Parts:
     """The parts of one agent, each built when another one asks for it."""
 

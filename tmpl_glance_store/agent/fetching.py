@@ -55,7 +55,7 @@ class Fetching:
         return self._transfers.digests | {
             each.digest
             for each in self.waiting
-            if sources.holders_of(each.digest, now, self._node)
+            if now.holders(each.digest, besides=self._node)
         }
 
     def _tidy(self, wanted: Set[str]) -> None:

@@ -58,6 +58,6 @@ class Seeding:
             digest,
             [
                 sources.peer_of(each)
-                for each in sources.fetchers(digest, now, self._node)
+                for each in now.fetchers(digest, besides=self._node)
             ],
         )

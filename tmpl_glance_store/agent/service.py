@@ -15,7 +15,6 @@ from tmpl_glance_store.agent import systemd
 from tmpl_glance_store.agent import transfers as agent_transfers
 from tmpl_glance_store.agent import watch as agent_watch
 from tmpl_glance_store.agent.http import listener
-from tmpl_glance_store.options import agent as opts
 
 LOG = logging.getLogger(__name__)
 
@@ -75,12 +74,23 @@ class Service:
         self._ending.set()
         self._loop.stop()
 
-    def reload(self, options: opts.AgentOptions) -> None:
-        """Take over the options that can change while the agent runs."""
-        self._swarm.set_limits(options.upload_limit, options.download_limit)
-        self._scrubber.rate = options.scrub_rate
-        self._scrubber.period = options.scrub_period
-        self._loop.set_interval(options.interval)
+    def reload(
+        self,
+        *,
+        upload_limit: int,
+        download_limit: int,
+        scrub_rate: int,
+        scrub_period: float,
+        interval: float,
+    ) -> None:
+        """Take over what can change while the agent runs.
+
+        Limits and rates are in bytes per second, the others in seconds.
+        """
+        self._swarm.set_limits(upload_limit, download_limit)
+        self._scrubber.rate = scrub_rate
+        self._scrubber.period = scrub_period
+        self._loop.set_interval(interval)
         LOG.info('The limits were read again')
 
     def _end(self) -> None:

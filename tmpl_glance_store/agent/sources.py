@@ -8,42 +8,21 @@ from tmpl_glance_store.catalog.snapshot import Snapshot
 
 
 def sources_of(digest: str, now: Snapshot, node: str) -> list[transfer.Source]:
-    """Return the other live nodes that hold or fetch a template.
+    """Return the live nodes besides *node* that hold or fetch a template.
 
     The holders come first; without one there is nothing to fetch from.
     """
-    holders = holders_of(digest, now, node)
+    holders = now.holders(digest, besides=node)
     if not holders:
         return []
     fellows = [
-        each for each in fetchers(digest, now, node) if each not in holders
+        each
+        for each in now.fetchers(digest, besides=node)
+        if each not in holders
     ]
     return [
         transfer.Source(each.api, peer_of(each))
         for each in (*holders, *fellows)
-    ]
-
-
-def holders_of(digest: str, now: Snapshot, node: str) -> list[objects.Node]:
-    """Return the other live nodes with a complete copy, by name."""
-    complete = {
-        now.locations[each.location_id].node
-        for each in now.copies.get(digest, {}).values()
-        if each.complete and each.location_id in now.locations
-    }
-    return [
-        each
-        for name, each in sorted(now.nodes.items())
-        if name in complete and name != node
-    ]
-
-
-def fetchers(digest: str, now: Snapshot, node: str) -> list[objects.Node]:
-    """Return the other live nodes that fetch a template, by name."""
-    return [
-        each
-        for name, each in sorted(now.nodes.items())
-        if digest in each.fetching and name != node
     ]
 
 

@@ -99,6 +99,6 @@ def _serve(conf: cfg.ConfigOpts, agent: service.Service) -> int:
 def _reload(conf: cfg.ConfigOpts, agent: service.Service) -> None:
     try:
         conf.mutate_config_files()
-        agent.reload(_options(conf)[1])
+        agent_factory.reload_agent(agent, _options(conf)[1])
     except (cfg.Error, exceptions.BadConfiguration) as exc:
         LOG.error('Nothing was changed: %s', exc)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of an agent: what begins, and what ends in which order."""
 
-import types
 from typing import Any
 
 import pytest
@@ -10,14 +9,6 @@ from tmpl_glance_store import objects
 from tmpl_glance_store.agent import loop
 from tmpl_glance_store.agent import service
 from tmpl_glance_store.agent import systemd
-
-LIMITS = types.SimpleNamespace(
-    upload_limit=1,
-    download_limit=2,
-    scrub_rate=3,
-    scrub_period=4.0,
-    interval=5.0,
-)
 
 
 class Part:
@@ -137,7 +128,13 @@ def test_a_catalog_that_hangs_does_not_keep_the_agent_from_ending(
 
 def test_what_may_change_while_it_runs_is_passed_on() -> None:
     bench = Bench()
-    bench.service.reload(LIMITS)
+    bench.service.reload(
+        upload_limit=1,
+        download_limit=2,
+        scrub_rate=3,
+        scrub_period=4.0,
+        interval=5.0,
+    )
     assert bench.told == ['swarm.set_limits']
     scrubber = bench.parts['scrubber']
     assert (scrubber.rate, scrubber.period) == (3, 4.0)
