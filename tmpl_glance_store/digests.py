@@ -32,7 +32,7 @@ DEPTH = 24
 
 @dataclasses.dataclass(frozen=True)
 class Digests:
-    """What is known of a stream after one pass; see DESIGN section 3.
+    """What is known of a stream after one pass.
 
     ``size`` is in bytes, ``position`` an unsigned 64-bit integer, ``pieces``
     the piece layer (32 bytes a piece of ``piece_size`` bytes); the others are
@@ -230,7 +230,7 @@ def checked(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 
 class _Hashes:
-    """The hashers of one stream; see DESIGN section 3."""
+    """The hashers of one stream."""
 
     def __init__(self, algorithm: str) -> None:
         self.multihash = new_hasher(algorithm)

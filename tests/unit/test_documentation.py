@@ -51,3 +51,49 @@ def test_the_pictures_are_those_of_their_source(draw):
     assert draw.ALL
     for name, picture in draw.ALL.items():
         assert page(name) == picture().svg(), 'python doc/diagrams/draw.py'
+
+
+def test_every_file_that_is_named_is_there():
+    missing = []
+    for path in PAGES.rglob('*.rst'):
+        text = path.read_text(encoding='utf-8')
+        for name in re.findall(r'``([\w./-]+(?:\.py|\.rst|\.txt|/))``', text):
+            if not _is_there(name):
+                missing.append((path.name, name))
+    assert missing == []
+
+
+def test_every_room_has_a_place_in_the_house():
+    text = page('architecture.rst')
+    package = ROOT / 'tmpl_glance_store'
+    rooms = [f'{each.parent.name}/' for each in package.glob('*/__init__.py')]
+    files = [each.name for each in package.glob('[!_]*.py')]
+    assert [each for each in rooms + files if f'``{each}``' not in text] == []
+
+
+def test_no_file_cites_what_is_outside_the_repository():
+    outside = re.compile(r'\bDESIGN\b|STYLE\.md|\.\./shared')
+    citing = [
+        path
+        for top in ('tmpl_glance_store', 'harness', 'tools', 'doc', 'etc')
+        for path in (ROOT / top).rglob('*')
+        if path.suffix in ('.py', '.rst', '.conf', '.sample', '.service')
+        and outside.search(path.read_text(encoding='utf-8'))
+    ]
+    assert citing == []
+
+
+# What the pages have readers make, and what lies on disks.
+_MADE = {
+    'etc/tmpl/',
+    'incoming/',
+    'published/',
+    'quarantine/',
+    'templates/',
+}
+
+
+def _is_there(name):
+    if name in _MADE or (ROOT / name).exists():
+        return True
+    return any((ROOT / 'tmpl_glance_store').rglob(name.rstrip('/')))
