@@ -429,7 +429,7 @@ def records_of(url: str, kind: str) -> dict[str, dict[str, Any]]:
     try:
         return {
             entry.key: json.loads(entry.value)
-            for entry in store.list(f'/tmpl/{CLUSTER}/v1/{kind}/')
+            for entry in store.list(f'/tmpl/{CLUSTER}/v2/state/{kind}/')
         }
     finally:
         store.close()

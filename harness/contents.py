@@ -35,18 +35,36 @@ def content(data: bytes) -> Content:
     """Return the template of *data*."""
     hasher = merkle.TreeHasher()
     hasher.update(data)
-    digest, layer = hasher.finish()
+    root, layer = hasher.finish()
     return Content(
         data,
         objects.Template(
-            digest=digest.hex(),
+            digest=merkle.identify(len(data), root),
+            root=root.hex(),
             size=len(data),
             position=0,
-            checksum='',
+            checksum='0',
             hashing_algo='sha512',
-            multihash='',
+            multihash='0',
             piece_size=hasher.piece,
             created_at=0.0,
         ),
         b''.join(layer),
     )
+
+
+def twin(what: Content) -> Content:
+    """Return the other content that has the root of *what*.
+
+    That of 64 bytes, the two hashes below the root: BEP 52 does not part
+    leaves from inner nodes.
+
+    :param what: a content of more than one block
+    """
+    leaves = merkle.block_hashes(what.data)
+    half = 1 << (len(leaves) - 1).bit_length() - 1
+    found = content(
+        merkle.root(leaves[:half]) + merkle.root(leaves[half:], half)
+    )
+    assert found.template.root == what.template.root
+    return found

@@ -6,6 +6,7 @@ builds the same one.
 """
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import random
@@ -19,6 +20,8 @@ from oslo_config import cfg
 from tmpl_glance_store import driver
 from tmpl_glance_store import factory
 from tmpl_glance_store import merkle
+from tmpl_glance_store import objects
+from tmpl_glance_store.catalog import catalog
 from tmpl_glance_store.images import url as image_url
 from tmpl_glance_store.localstore import copy as copy_files
 from tmpl_glance_store.options import plugins
@@ -131,18 +134,19 @@ class Host:
         return self._known(kind)[0]
 
     def _known(self, *kinds: str) -> list[dict[str, dict[str, Any]]]:
-        root = f'/tmpl/{self.options.cluster}/v1/'
+        root = f'/tmpl/{self.options.cluster}/v2/'
         store = factory.build_catalog_store(self.catalog_url)
         try:
-            return [
-                {
-                    entry.key.removeprefix(f'{root}{kind}/'): json.loads(
-                        entry.value
-                    )
-                    for entry in store.list(f'{root}{kind}/')
-                }
-                for kind in kinds
-            ]
+            found = []
+            for kind in kinds:
+                prefix = f'{root}{"" if kind == "images" else "state/"}{kind}/'
+                found.append(
+                    {
+                        entry.key.removeprefix(prefix): json.loads(entry.value)
+                        for entry in store.list(prefix)
+                    }
+                )
+            return found
         finally:
             store.close()
 
@@ -152,7 +156,17 @@ class Host:
             *self.copies(),
             *self.unfinished(),
             *self.quarantined(),
-            *filter(None, self._known('images', 'templates', 'copies')),
+            *filter(
+                None,
+                self._known(
+                    'images',
+                    'templates',
+                    'heads',
+                    'claims',
+                    'deletions',
+                    'copies',
+                ),
+            ),
         ]
 
     def disagreements(self) -> list[str]:
@@ -161,11 +175,11 @@ class Host:
         Every byte on the disks is proved. Nothing may be under way, and no
         image may have lost its copies.
         """
-        images, templates, copies = self._known(
-            'images', 'templates', 'copies'
+        copies, *facts = self._known(
+            'copies', 'templates', 'images', 'claims', 'heads', 'deletions'
         )
         on_disk = {
-            f'{path.name}/{self._location_id(path)}': path
+            f'{self.location_id(path.parents[2])}/{path.name}': path
             for path in self.copies()
         }
         return [
@@ -182,16 +196,20 @@ class Host:
                 for path in on_disk.values()
                 if (problem := what_is_wrong(path))
             ),
-            *self._problems_of_templates(templates, copies, images),
+            *self._problems_of_templates(
+                {key.rpartition('/')[2] for key in copies}, *facts
+            ),
         ]
 
     @staticmethod
     def _problems_of_templates(
+        held: set[str],
         templates: dict[str, Any],
-        copies: dict[str, Any],
         images: dict[str, Any],
+        claims: dict[str, Any],
+        heads: dict[str, Any],
+        deletions: dict[str, Any],
     ) -> Iterator[str]:
-        held = {key.split('/')[0] for key in copies}
         yield from (
             f'copies without a template: {digest}'
             for digest in held - templates.keys()
@@ -200,25 +218,24 @@ class Host:
             f'template without copies: {digest}'
             for digest in templates.keys() - held
         )
-        listed = {
-            (image_id.lower(), digest)
-            for digest, record in templates.items()
-            for image_id in record['images']
-        }
-        bound = {(key, image['digest']) for key, image in images.items()}
+        claimed = set(claims)
+        bound = {f'{image["digest"]}/{key}' for key, image in images.items()}
         yield from (
-            f'image and template disagree: {pair}' for pair in listed ^ bound
+            f'image and claim disagree: {each}' for each in claimed ^ bound
         )
         yield from (
-            f'deleted, but still there: {digest}'
-            for digest, record in templates.items()
-            if record['deleted_at'] is not None
+            f'{head["images"]} images, says the head of {digest}'
+            for digest, head in heads.items()
+            if head['images']
+            != sum(each.startswith(digest) for each in claimed)
         )
+        yield from (f'deleted, but still there: {each}' for each in deletions)
 
     @staticmethod
-    def _location_id(copy: pathlib.Path) -> str:
-        marker = copy.parents[2] / 'location.json'
-        return json.loads(marker.read_bytes())['id']
+    def location_id(directory: pathlib.Path) -> str:
+        """Return the id of the location in a directory."""
+        said = json.loads((directory / 'location.json').read_bytes())
+        return f'{said["node"]}/{said["id"]}'
 
 
 def what_is_wrong(copy: pathlib.Path) -> str | None:
@@ -237,7 +254,7 @@ def digest_of(data: bytes) -> str:
     """Return the digest of *data*."""
     tree = merkle.TreeHasher()
     tree.update(data)
-    return tree.finish()[0].hex()
+    return merkle.identify(len(data), tree.finish()[0])
 
 
 def content(size: int, seed: object = 0) -> bytes:
@@ -307,10 +324,23 @@ def read(parts: factory.Parts, url: image_url.ImageUrl) -> bytes:
 
 
 def url_of(parts: factory.Parts, image_id: str) -> image_url.ImageUrl:
-    """Return where an image is that Glance knows by its id."""
-    return image_url.ImageUrl.of(
-        CLUSTER, parts.catalog.bindings.image(image_id)
+    """Return a URL of an image that is bound, whose own one is lost."""
+    token = give_token(parts.catalog, image_id)
+    image = parts.catalog.bindings.image(image_id)
+    return image_url.ImageUrl.of(CLUSTER, image, token)
+
+
+def give_token(known: catalog.Catalog, image_id: str) -> str:
+    """Give an image that is bound another token: the catalog knows none.
+
+    :raises NotFound: if it is not bound
+    """
+    token = objects.new_token()
+    image = dataclasses.replace(
+        known.bindings.image(image_id), token_hash=objects.hash_token(token)
     )
+    assert known.records.store.commit([], [known.records.images.put(image)])
+    return token
 
 
 def remove(parts: factory.Parts, url: image_url.ImageUrl) -> None:

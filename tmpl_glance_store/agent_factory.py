@@ -6,6 +6,7 @@ cheroot.
 """
 
 import functools
+import uuid
 
 import prometheus_client
 
@@ -23,6 +24,7 @@ from tmpl_glance_store.agent import lease as agent_lease
 from tmpl_glance_store.agent import loop as agent_loop
 from tmpl_glance_store.agent import metrics as agent_metrics
 from tmpl_glance_store.agent import passes
+from tmpl_glance_store.agent import places
 from tmpl_glance_store.agent import reconciler as agent_reconciler
 from tmpl_glance_store.agent import report as agent_report
 from tmpl_glance_store.agent import scrubber as agent_scrubber
@@ -81,6 +83,7 @@ class _Parts:
         self._nova = nova_options
         self._wake = agent_loop.Wake()
         self._registry = prometheus_client.CollectorRegistry()
+        self._instance = uuid.uuid4().hex
 
     @functools.cached_property
     def service(self) -> service.Service:
@@ -103,6 +106,7 @@ class _Parts:
             self._api.url,
             f'{self._agent.host}:{self._swarm.port}',
             version.RELEASE,
+            instance=self._instance,
         )
 
     # What the node stands on
@@ -153,6 +157,7 @@ class _Parts:
                 transfers=self._transfers,
                 lease=self._lease,
                 metrics=self._metrics,
+                remember=self._host.start.remember,
             ),
             on_failure=self._metrics.failed_passes.inc,
             interval=self._agent.interval,
@@ -177,11 +182,15 @@ class _Parts:
             transfers=self._transfers,
             fetching=self._fetching,
             actor=act.Actor(
-                catalog=self._host.catalog,
                 store=self._host.store,
                 keeper=self._host.keeper,
                 fetching=self._fetching,
                 seeding=self._seeding,
+            ),
+            places=places.Places(
+                node=self._options.node,
+                catalog=self._host.catalog,
+                store=self._host.store,
             ),
             base_files=(
                 base_files.BaseFiles(

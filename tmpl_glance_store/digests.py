@@ -36,13 +36,15 @@ class Digests:
 
     ``size`` is in bytes, ``position`` an unsigned 64-bit integer, ``pieces``
     the piece layer (32 bytes a piece of ``piece_size`` bytes); the others are
-    lower-case hex.
+    lower-case hex. ``root`` proves the pieces, ``digest`` identifies the
+    content: see :func:`merkle.identify`.
     """
 
     size: int
     checksum: str
     multihash: str
     position: int
+    root: str
     digest: str
     piece_size: int
     pieces: bytes
@@ -232,12 +234,12 @@ def checked(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
 class _Hashes:
     """The hashers of one stream."""
 
-    def __init__(self, algorithm: str) -> None:
+    def __init__(self, algorithm: str, seed: int) -> None:
         self.multihash = new_hasher(algorithm)
         self.checksum = (
             self.multihash if algorithm == 'md5' else new_hasher('md5')
         )
-        self.position = xxhash.xxh3_64()
+        self.position = xxhash.xxh3_64(seed=seed)
         self.tree = merkle.TreeHasher()
 
     def consumers(self) -> list[Callable[[bytes], Any]]:
@@ -251,13 +253,14 @@ class _Hashes:
         self.tree.update(batch)
 
     def result(self) -> Digests:
-        digest, layer = self.tree.finish()
+        root, layer = self.tree.finish()
         return Digests(
             size=self.tree.size,
             checksum=self.checksum.hexdigest(),
             multihash=self.multihash.hexdigest(),
             position=self.position.intdigest(),
-            digest=digest.hex(),
+            root=root.hex(),
+            digest=merkle.identify(self.tree.size, root),
             piece_size=self.tree.piece,
             pieces=b''.join(layer),
         )
@@ -268,6 +271,7 @@ def ingest(
     algorithm: str,
     consumers: Iterable[Callable[[bytes], Any]],
     timeout: float,
+    seed: int = 0,
 ) -> Digests:
     """Hash a stream while *consumers* get every byte of it, in order.
 
@@ -277,10 +281,12 @@ def ingest(
         threads at once: the file writer, a signature verifier; what one
         raises is raised here
     :param timeout: seconds that a lane may stand still
+    :param seed: of the position, a secret of the cluster: who knew it could
+        choose contents that all go to one disk
     :raises UnknownHashingAlgorithm: before anything is read
     :raises Stalled: if a lane stands still
     """
-    hashes = _Hashes(algorithm)
+    hashes = _Hashes(algorithm, seed)
     crew = _Crew([*hashes.consumers(), *consumers], timeout)
     crew.start()
     try:
@@ -315,4 +321,4 @@ def digest_of(
             tree.update(data)
             on_read(len(data))
     tree.update_zeros(size - tree.size)
-    return tree.finish()[0].hex()
+    return merkle.identify(size, tree.finish()[0])

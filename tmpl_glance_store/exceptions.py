@@ -42,6 +42,10 @@ class Unavailable(TmplError):
     """Unreachable, which is not absent: the same call may work later."""
 
 
+class Forbidden(Unavailable):
+    """The catalog does not let this process do that: its user may not."""
+
+
 class Stalled(Unavailable):
     """A disk made no progress for ``tmpl_store_write_timeout`` seconds."""
 

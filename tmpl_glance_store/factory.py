@@ -6,12 +6,13 @@ What only an agent has is in ``agent_factory``.
 
 import functools
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tmpl_glance_store import objects
 from tmpl_glance_store import tls
 from tmpl_glance_store.catalog import catalog
 from tmpl_glance_store.catalog import contract as catalog_contract
+from tmpl_glance_store.catalog import history
 from tmpl_glance_store.copies import keeping
 from tmpl_glance_store.copies import start
 from tmpl_glance_store.images import access
@@ -51,7 +52,7 @@ class Parts:
     @functools.cached_property
     def catalog(self) -> catalog.Catalog:
         """What the cluster knows."""
-        return build_catalog(self._options)
+        return build_catalog(self._options, self.store.memories)
 
     @functools.cached_property
     def store(self) -> local_store.LocalStore:
@@ -131,11 +132,23 @@ class Parts:
         )
 
 
-def build_catalog(options: opts.Options) -> catalog.Catalog:
-    """Return the cluster's catalog."""
+def build_catalog(
+    options: opts.Options,
+    memories: Callable[[], Iterable[history.Seen]] = tuple,
+    *,
+    create: bool = True,
+) -> catalog.Catalog:
+    """Return the cluster's catalog.
+
+    :param memories: returns what this host remembers of it
+    :param create: whether it may be made if there is none
+    """
     return catalog.Catalog(
-        build_catalog_store(options.catalog.url, options.catalog.brought),
+        build_catalog_store(
+            options.catalog.url, options.catalog.brought, create=create
+        ),
         options.cluster,
+        memories=memories,
     )
 
 
@@ -157,17 +170,21 @@ def tls_files(options: tls_options.Tls) -> tls.Files | None:
 
 
 def build_catalog_store(
-    url: str, brought: plugins.Reader = plugins.defaults
+    url: str,
+    brought: plugins.Reader = plugins.defaults,
+    *,
+    create: bool = True,
 ) -> catalog_contract.KeyValue:
     """Return the key-value driver for the catalog's URL.
 
     :param brought: reads the options that the driver brings
+    :param create: whether a store may be made if there is none
     :raises BadConfiguration: if there is none, or an option makes no sense
     """
     scheme = urllib.parse.urlsplit(url).scheme.partition('+')[0]
     plugin = plugins.load('catalog', 'tmpl_store_catalog', scheme)
     store: catalog_contract.KeyValue = plugin(
-        url, **brought(plugins.options_of(plugin))
+        url, create=create, **brought(plugins.options_of(plugin))
     )
     return store
 

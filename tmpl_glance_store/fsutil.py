@@ -19,6 +19,9 @@ from tmpl_glance_store import exceptions
 HOLE = 64 << 10
 _ZEROS = bytes(HOLE)
 
+#: What the names of files begin with that are about to get another one.
+TEMP = '.tmpl-'
+
 _FICLONE = 0x40049409  # linux/fs.h: share the extents of another file
 _COPY_STEP = 16 << 20
 
@@ -98,7 +101,7 @@ def create_durably(path: str, data: bytes, mode: int = 0o444) -> bool:
 @contextlib.contextmanager
 def _temp(path: str, data: bytes, mode: int) -> Iterator[str]:
     """Give a file beside *path* with *data*, on stable storage."""
-    fd, temp = tempfile.mkstemp(prefix='.', dir=os.path.dirname(path))
+    fd, temp = tempfile.mkstemp(prefix=TEMP, dir=os.path.dirname(path))
     try:
         with os.fdopen(fd, 'wb') as file:
             file.write(data)
@@ -313,6 +316,12 @@ def free_bytes(path: str) -> tuple[int, int]:
     """Return (bytes free for an unprivileged user, size in bytes)."""
     stats = os.statvfs(path)
     return stats.f_bavail * stats.f_frsize, stats.f_blocks * stats.f_frsize
+
+
+def free_files(path: str) -> int | None:
+    """Return how many files can be made; None if there is no such limit."""
+    stats = os.statvfs(path)
+    return stats.f_favail if stats.f_files else None
 
 
 def remove_leftovers(directory: str, prefix: str) -> None:

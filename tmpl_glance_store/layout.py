@@ -4,6 +4,7 @@
 ::
 
     <location>/location.json            whose directory this is
+    <location>/history.json             which catalog was seen, and how far
     <location>/replaced                 made by the operator for a new disk
     <location>/incoming/<name>/         being written, fetched or converted
     <location>/templates/<dd>/<digest>/ a copy; appears by one rename
@@ -66,6 +67,7 @@ class Paths:
     def __init__(self, root: str) -> None:
         self.root = root
         self.marker = os.path.join(root, 'location.json')
+        self.history = os.path.join(root, 'history.json')
         self.replaced = os.path.join(root, 'replaced')
         self.incoming = os.path.join(root, 'incoming')
         self.templates = os.path.join(root, 'templates')

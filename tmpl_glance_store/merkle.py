@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The BitTorrent v2 hash tree of a file (BEP 52): its root is the digest.
+"""The BitTorrent v2 hash tree of a file (BEP 52), and what identifies it.
 
 Leaves are SHA-256 of 16 KiB blocks. Above the last block the tree is filled
 with all-zero leaf hashes up to a power of two. The *piece layer* is the row of
@@ -19,6 +19,20 @@ MIN_PIECE = 256 << 10
 MAX_PIECES = 8192
 
 _ZERO_LEAF = bytes(HASH_SIZE)  # beyond the last block
+
+
+def identify(size: int, root: bytes) -> str:
+    """Return the digest of a file: what identifies its content, in hex.
+
+    The SHA-256 of the size (8 bytes, big endian) and the root. BEP 52 does not
+    part leaves from inner nodes: the 64 bytes of two child hashes are a file
+    with the root of their parent. So the root, which proves the pieces,
+    identifies nothing without the size.
+
+    :param size: in bytes
+    :param root: 32 bytes
+    """
+    return hashlib.sha256(size.to_bytes(8, 'big') + root).hexdigest()
 
 
 def piece_size(size: int) -> int:
@@ -88,7 +102,7 @@ def piece_hash(data: bytes | memoryview, size: int, piece: int) -> bytes:
 
 
 def layer_root(layer: Sequence[bytes], piece: int) -> bytes:
-    """Return the digest (raw) that a piece layer proves.
+    """Return the root (32 raw bytes) that a piece layer proves.
 
     :param layer: the hashes of all pieces, in order
     :param piece: the piece size in bytes
@@ -109,14 +123,14 @@ def layer_size(size: int, piece: int) -> int:
 
 
 def prove_layer(
-    pieces: bytes, size: int, piece: int, digest: bytes
+    pieces: bytes, size: int, piece: int, expected: bytes
 ) -> list[bytes]:
     """Return the hashes in *pieces*, once they are proved.
 
     :param pieces: the content of a ``pieces`` file, from whoever gave it
     :param size: of the file in bytes
     :param piece: the piece size in bytes
-    :param digest: the root (raw) that they have to lead to
+    :param expected: the root (32 raw bytes) that they have to lead to
     :raises ValueError: if they do not; says why
     """
     if piece < BLOCK or piece & (piece - 1):
@@ -125,13 +139,13 @@ def prove_layer(
     if len(pieces) != layer_size(size, piece):
         raise ValueError(f'{len(pieces)} bytes are not one hash a piece')
     layer = split_layer(pieces)
-    if layer_root(layer, piece) != digest:
-        raise ValueError('the hashes of the pieces prove another digest')
+    if layer_root(layer, piece) != expected:
+        raise ValueError('the hashes of the pieces prove another root')
     return layer
 
 
 class TreeHasher:
-    """Hash a stream into a digest and a piece layer, in bounded memory.
+    """Hash a stream into a root and a piece layer, in bounded memory.
 
     The piece size follows from the size, which is known only at the end: the
     hasher starts with the smallest pieces and merges them in pairs whenever
@@ -187,11 +201,11 @@ class TreeHasher:
         self.update(bytes(tail))
 
     def finish(self) -> tuple[bytes, list[bytes]]:
-        """Return the digest (32 raw bytes) and the piece layer.
+        """Return the root (32 raw bytes) and the piece layer.
 
-        A file of one piece has a layer of one hash: the digest itself. An
+        A file of one piece has a layer of one hash: the root itself. An
         empty file, for which BEP 52 defines no root, has no layer, and the
-        all-zero digest of a tree without a block.
+        all-zero root of a tree without a block.
         """
         if self._rest:
             self._add(block_hashes(self._rest))

@@ -197,6 +197,42 @@ class KeyValueContract:
         third.close()
         assert store.get(root + 'a').value == b'1'
 
+    # Several keys at once
+
+    def test_those_of_several_keys_that_are_there_come_back(self, store, root):
+        store.commit([], [Put(root + 'a', b'1'), Put(root + 'c', b'3')])
+        found = store.get_all([root + 'a', root + 'b', root + 'c'])
+        assert {entry.key: entry.value for entry in found} == {
+            root + 'a': b'1',
+            root + 'c': b'3',
+        }
+        assert {entry.revision for entry in found} == {
+            store.get(root + 'a').revision
+        }
+
+    def test_no_keys_are_no_entries(self, store):
+        assert store.get_all([]) == []
+
+    def test_more_keys_than_one_request_can_take_come_back(self, store, root):
+        keys = [f'{root}many/{n:04}' for n in range(1200)]
+        for start in range(0, len(keys), 100):
+            store.commit(
+                [], [Put(key, b'x') for key in keys[start : start + 100]]
+            )
+        assert sorted(e.key for e in store.get_all(keys)) == keys
+
+    # How far it is
+
+    def test_a_store_is_the_same_for_all_and_goes_forward(
+        self, store, other, root
+    ):
+        before = store.moment(root + 'a')
+        other.commit([], [Put(root + 'a', b'1')])
+        after = other.moment(root + 'never there')
+        assert before.identity == after.identity == store.moment(root).identity
+        assert after.revision > before.revision
+        assert store.get(root + 'a').revision <= after.revision
+
     # Revisions and transactions
 
     def test_a_revision_grows_with_every_change(self, store, other, root):

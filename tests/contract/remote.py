@@ -59,13 +59,14 @@ class ConnectionContract(abc.ABC):
             connection.read_into(memoryview(data))
             assert data == WHAT.data[at : at + 4]
 
+    @pytest.mark.parametrize('absent', [ABSENT, contents.twin(WHAT)])
     def test_what_a_holder_has_not_is_a_failure(
-        self, connection: contract.Connection
+        self, connection: contract.Connection, absent: contents.Content
     ) -> None:
         with pytest.raises(contract.HolderFailed):
-            connection.start(ABSENT.template, 0, 1)
+            connection.start(absent.template, 0, 1)
         with pytest.raises(contract.HolderFailed):
-            connection.layer(ABSENT.template)
+            connection.layer(absent.template)
 
     def test_it_tells_the_status(
         self, connection: contract.Connection

@@ -132,6 +132,25 @@ class SwarmContract(abc.ABC):
         assert source.wait().state == progress.COMPLETE
         assert (again / 'image').read_bytes() == WHAT.data
 
+    def test_contents_with_one_root_are_not_taken_for_each_other(
+        self,
+        source: Node,
+        target: Node,
+        place: pathlib.Path,
+        tmp_path: pathlib.Path,
+    ) -> None:
+        twin = contents.twin(WHAT)
+        twin.write(tmp_path / 'twin')
+        source.swarm.seed(twin.template, twin.pieces, str(tmp_path / 'twin'))
+        (place / 'twin').mkdir()
+        for each, where in (WHAT, place), (twin, place / 'twin'):
+            target.swarm.fetch(each.template, each.pieces, str(where))
+            target.swarm.connect(each.digest, [source.peer])
+        ended = {target.ended.get(timeout=PATIENCE) for _ in range(2)}
+        assert ended == {WHAT.digest, twin.digest}
+        assert (place / 'image').read_bytes() == WHAT.data
+        assert (place / 'twin' / 'image').read_bytes() == twin.data
+
     def test_a_seed_without_its_file_fails_and_tells(
         self, target: Node, place: pathlib.Path
     ) -> None:

@@ -11,7 +11,7 @@ from tests.durability import model
 from tests.durability import recorder
 from tests.durability import replay
 from tmpl_glance_store import factory
-from tmpl_glance_store import objects
+from tmpl_glance_store.images import url as image_url
 
 
 class Promise(Protocol):
@@ -25,7 +25,7 @@ class Promise(Protocol):
 class Stored:
     """An upload has returned: *data* can be read as *image*."""
 
-    image: objects.Image
+    image: image_url.ImageUrl
     data: bytes
 
     def check(self, host: Host, parts: factory.Parts) -> None:

@@ -8,7 +8,7 @@ from harness.host import Host
 from tests.durability import rooms
 from tmpl_glance_store import factory
 from tmpl_glance_store import layout
-from tmpl_glance_store import objects
+from tmpl_glance_store.images import url as image_url
 from tmpl_glance_store.localstore import location as local
 
 DATA = hosts.content(3000, 'copy')
@@ -61,7 +61,7 @@ def test_what_is_condemned_stays_away(root: pathlib.Path) -> None:
     rooms.examine(host, seen, besides=image.digest)
 
 
-def with_a_copy(host: Host) -> tuple[factory.Parts, objects.Image]:
+def with_a_copy(host: Host) -> tuple[factory.Parts, image_url.ImageUrl]:
     """Return the repository of a host that has one image."""
     parts = host.parts()
     return parts, hosts.add(parts, DATA)

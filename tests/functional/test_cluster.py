@@ -33,6 +33,7 @@ from harness.host import new_id
 from harness.waiting import eventually
 from tmpl_glance_store import driver
 from tmpl_glance_store import factory
+from tmpl_glance_store import schema
 from tmpl_glance_store.catalog import contract
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
@@ -690,9 +691,9 @@ def test_an_agent_of_an_older_version_works_beside_newer_ones(
     # As if all had been written by an older version, or a newer one.
     keys = factory.build_catalog_store(cluster.catalog_url)
     for kind, newer in (
-        ('templates', {'pinned'}),
-        ('locations', {'state'}),
-        ('copies', {'verified_at', 'published'}),
+        ('templates', {'format', 'held'}),
+        ('locations', {'size', 'free', 'health', 'reason'}),
+        ('copies', {'verified_at', 'published', 'refused'}),
     ):
         for key, fields in agents.records_of(
             cluster.catalog_url, kind
@@ -708,9 +709,10 @@ def test_an_agent_of_an_older_version_works_beside_newer_ones(
         [],
         [
             contract.Put(
-                f'/tmpl/{hosts.CLUSTER}/v1/nodes/old',
+                f'/tmpl/{hosts.CLUSTER}/v2/state/nodes/old',
                 json.dumps(
                     {
+                        'version': schema.VERSION,
                         'name': 'old',
                         'api': 'http://127.0.0.200:1',
                         'swarm': '127.0.0.200:1',

@@ -15,7 +15,7 @@ from harness.agents import LONG
 from harness.agents import Cluster
 from harness.agents import command
 from harness.waiting import eventually
-from tmpl_glance_store import objects
+from tmpl_glance_store.images import url as image_url
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -62,7 +62,7 @@ def placement(cluster: Cluster, node: str) -> tuple[str, int]:
     return row['Placement'], row['Copies']
 
 
-def add_all(cluster: Cluster) -> list[objects.Image]:
+def add_all(cluster: Cluster) -> list[image_url.ImageUrl]:
     """Upload some templates at the first node."""
     parts = cluster.agents[0].host.parts()
     return [hosts.add(parts, DATA[number:]) for number in range(TEMPLATES)]

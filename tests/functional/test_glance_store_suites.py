@@ -75,11 +75,11 @@ class _FileUrl(driver.StoreLocation):
 
     def parse_uri(self, uri: str) -> None:
         image_id = uri.rpartition('/')[2]
-        known = factory.build_catalog(self.host.options).bindings
+        known = factory.build_catalog(self.host.options)
         digest, token = '0' * 64, '0' * 32
         with contextlib.suppress(our_exceptions.NotFound):
-            image = known.image(image_id)
-            digest, token = image.digest, image.token
+            token = hosts.give_token(known, image_id)
+            digest = known.bindings.image(image_id).digest
         super().parse_uri(
             f'{self.store.url_prefix}{image_id}/{digest}/{token}'
         )

@@ -17,6 +17,7 @@ from harness.agents import command
 from harness.waiting import eventually
 from tmpl_glance_store import imagecache
 from tmpl_glance_store import objects
+from tmpl_glance_store.images import url as image_url
 
 DATA = hosts.content(100_000)
 OTHER = hosts.content(50_000, 'other')
@@ -27,7 +28,7 @@ class Site:
     """A cluster of one live node and one that is away."""
 
     cluster: Cluster
-    images: list[objects.Image]
+    images: list[image_url.ImageUrl]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run tmpl-manage with the configuration of the agent."""
@@ -114,10 +115,11 @@ def test_templates_are_listed_with_how_complete_they_are(site: Site) -> None:
         'Size': len(OTHER),
         'Format': 'raw',
         'Images': 2,
-        'On Targets': 2,
+        # n2 is away, and what it has is served by nobody.
+        'On Targets': 1,
         'Targets': 2,
         'Surplus': 0,
-        'State': 'complete',
+        'State': 'at risk',
     }
     assert len(rows) == 2
 
@@ -232,7 +234,12 @@ def test_locations_are_listed_with_their_copies(site: Site) -> None:
         each.path: each.id for each in site.cluster.catalog.locations.all()
     }
     assert [
-        {key: row[key] for key in row if key != 'Location'} for row in rows
+        {
+            key: row[key]
+            for key in row
+            if key not in ('Location', 'Health', 'Reason')
+        }
+        for row in rows
     ] == [
         {
             'Node': node,
@@ -311,12 +318,26 @@ def test_every_listing_is_a_table_unless_asked_for_another_form(
     assert len(values) == len(rows)
 
 
+def test_a_command_that_looks_makes_no_catalog(
+    tmp_path: pathlib.Path,
+) -> None:
+    with Cluster(tmp_path) as cluster:
+        agent = cluster.node('n1')
+        agent.write_config()
+        before = sorted(tmp_path.rglob('*'))
+        done = run('--config-file', str(agent.config), 'node', 'list')
+        assert done.returncode == 1
+        assert 'catalog.sqlite is not there yet' in done.stderr
+        assert sorted(tmp_path.rglob('*')) == before
+
+
 def test_a_cluster_without_anything_has_empty_lists(
     tmp_path: pathlib.Path,
 ) -> None:
     with Cluster(tmp_path) as cluster:
         agent = cluster.node('n1')
         agent.write_config()
+        assert cluster.catalog.locations.all() == []
         for what in (
             'template list',
             'node list',

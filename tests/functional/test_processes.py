@@ -25,7 +25,7 @@ from harness import host as hosts
 from harness.host import Host
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
-from tmpl_glance_store import objects
+from tmpl_glance_store.images import url as image_url
 
 PROCESSES, THREADS, TURNS = 4, 4, 25
 
@@ -37,7 +37,7 @@ def content(number: int) -> bytes:
     return hosts.content(SIZES[number], number)
 
 
-Kept = dict[str, tuple[int, objects.Image]]
+Kept = dict[str, tuple[int, image_url.ImageUrl]]
 
 
 @dataclasses.dataclass
@@ -78,12 +78,10 @@ class Worker:
             hosts.remove(self.parts, self.kept.pop(image_id)[1])
 
     def meet(self, _: str) -> None:
-        """All fight for one image: whoever gets it deletes it."""
-        try:
-            image = hosts.add(self.parts, content(0), 'fought-for')
-        except exceptions.Duplicate:
-            return
-        hosts.remove(self.parts, image)
+        """All fight for one image: whoever has bound it last deletes it."""
+        image = hosts.add(self.parts, content(0), 'fought-for')
+        with contextlib.suppress(exceptions.NotFound):
+            hosts.remove(self.parts, image)
 
 
 def work(
@@ -177,7 +175,7 @@ def test_processes_that_start_at_once_agree_on_the_locations(
 
 
 def come_and_go(host: Host) -> None:
-    """Let another process open the repository, upload, and end."""
+    """Let another process open the locations, upload, and end."""
     script = (
         'import sys\n'
         'from harness import host\n'

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rolling upgrade: an agent of the last release beside one of this.
+"""What versions before the first release have made: refused, and kept.
 
-The last release is taken from this repository's history; a clone without that
-commit has only the literal records in ``tests/unit/test_objects.py``.
+Such a version is taken from this repository's history; a clone without that
+commit has only the unit tests of markers, records and of the catalog's file.
 """
 
 import pathlib
+import shutil
 import subprocess
 
 import pytest
 
 from harness import agents
-from harness import host as hosts
+from harness import waiting
 
-#: The last one before records of copies told of base files.
+#: One whose catalog and directories were of the first layout.
 BEFORE = 'dfac718'
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -36,31 +37,26 @@ def last_release(tmp_path: pathlib.Path) -> pathlib.Path:
     return directory
 
 
-def test_an_old_agent_and_a_new_one_hold_each_others_templates(
+def test_the_first_layout_of_catalog_and_disk_is_refused_and_stays(
     last_release: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    instances = tmp_path / 'nova'
-    instances.mkdir()
-    with agents.Cluster(tmp_path, tmpl_store_copies=2) as cluster:
+    with agents.Cluster(tmp_path) as cluster:
         old = cluster.node(
             'old', prefix=('env', f'PYTHONPATH={last_release}')
         ).start()
-        new = cluster.node('new', nova={'instances_path': instances}).start()
         code = pathlib.Path(f'/proc/{old.pid}/environ').read_bytes()
         assert str(last_release).encode() in code
-        assert 'images' not in old.status()
-        assert 'images' in new.status()
-        for agent in old, new:
-            data = hosts.content(100_000, agent.name)
-            agent.host.parts().images.add(hosts.new_id(), [data], 0, 'sha256')
-            cluster.wait_for_holders(hosts.digest_of(data), 'new', 'old')
-        cluster.wait_until_whole()
-        # What the new one writes into records does not hinder the old one.
-        assert any(
-            record['published']
-            for record in new.host.records('copies').values()
-        )
-        old.kill()
-        old.start()
-        assert old.status()['problem'] is None
-        cluster.wait_until_whole()
+        old.terminate()
+        new = cluster.node('new').launch()
+        assert new.end() == 1
+        assert 'was made by an earlier version' in new.log_text()
+        catalog = tmp_path / 'catalog.sqlite'
+        catalog.rename(tmp_path / 'of-before')
+        (directory,) = old.host.paths
+        before = (directory / 'location.json').read_bytes()
+        shutil.copytree(directory, new.host.paths[0], dirs_exist_ok=True)
+        new.start()
+        assert waiting.eventually(
+            lambda: 'of version 1, from older' in new.log_text(), agents.LONG
+        ), new.log_text()
+        assert (new.host.paths[0] / 'location.json').read_bytes() == before

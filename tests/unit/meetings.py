@@ -43,5 +43,5 @@ def forget(host: Host, key: str) -> None:
     """Let the catalog lose an entry."""
     store = factory.build_catalog_store(host.catalog_url)
     assert store.commit(
-        [], [catalog.contract.Delete(f'/tmpl/{hosts.CLUSTER}/v1/{key}')]
+        [], [catalog.contract.Delete(f'/tmpl/{hosts.CLUSTER}/v2/{key}')]
     )

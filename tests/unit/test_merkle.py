@@ -35,8 +35,8 @@ def hashed(data, step=0):
     hasher = merkle.TreeHasher()
     for start in range(0, len(data), step or len(data) or 1):
         hasher.update(data[start : start + (step or len(data))])
-    digest, layer = hasher.finish()
-    return hasher, digest, layer
+    root, layer = hasher.finish()
+    return hasher, root, layer
 
 
 def by_libtorrent(directory, data, piece):
@@ -91,13 +91,13 @@ def by_the_book(data):
         5 * MIB + 12345,
     ],
 )
-def test_digest_and_pieces_are_libtorrents(tmp_path, noise, size):
-    hasher, digest, layer = hashed(noise[:size], 100_000)
-    root, pieces = by_libtorrent(tmp_path, noise[:size], 256 * KIB)
+def test_root_and_pieces_are_libtorrents(tmp_path, noise, size):
+    hasher, root, layer = hashed(noise[:size], 100_000)
+    theirs, pieces = by_libtorrent(tmp_path, noise[:size], 256 * KIB)
     assert hasher.piece == merkle.piece_size(size) == 256 * KIB
-    assert digest == root
+    assert root == theirs
     # A file of one piece has no layer in the metainfo.
-    assert b''.join(layer) == (pieces or root)
+    assert b''.join(layer) == (pieces or theirs)
 
 
 @pytest.mark.parametrize(
@@ -116,19 +116,17 @@ def test_merged_pieces_are_libtorrents(
     monkeypatch, tmp_path, noise, size, piece
 ):
     monkeypatch.setattr(merkle, 'MAX_PIECES', 4)
-    hasher, digest, layer = hashed(noise[:size], 100_000)
+    hasher, root, layer = hashed(noise[:size], 100_000)
     assert hasher.piece == merkle.piece_size(size) == piece
-    assert (digest, b''.join(layer)) == by_libtorrent(
+    assert (root, b''.join(layer)) == by_libtorrent(
         tmp_path, noise[:size], piece
     )
 
 
 def test_zeros_are_hashed_as_data(tmp_path):
     data = bytes(MIB + 1)
-    _, digest, layer = hashed(data)
-    assert (digest, b''.join(layer)) == by_libtorrent(
-        tmp_path, data, 256 * KIB
-    )
+    _, root, layer = hashed(data)
+    assert (root, b''.join(layer)) == by_libtorrent(tmp_path, data, 256 * KIB)
 
 
 @pytest.mark.parametrize(
@@ -147,10 +145,10 @@ def test_the_piece_size_keeps_the_pieces_under_8193(size, piece):
     assert -(-size // piece) <= merkle.MAX_PIECES == 8192
 
 
-def test_an_empty_file_has_no_piece_and_the_zero_digest():
-    hasher, digest, layer = hashed(b'')
-    assert (hasher.size, digest, layer) == (0, bytes(32), [])
-    assert merkle.layer_root([], hasher.piece) == digest
+def test_an_empty_file_has_no_piece_and_the_zero_root():
+    hasher, root, layer = hashed(b'')
+    assert (hasher.size, root, layer) == (0, bytes(32), [])
+    assert merkle.layer_root([], hasher.piece) == root
 
 
 def test_a_view_is_hashed_like_bytes(noise):
@@ -187,7 +185,7 @@ def in_a_tiny_tree(test):
 
 
 @in_a_tiny_tree
-def test_the_digest_is_the_root_over_all_blocks(data):
+def test_the_root_is_that_over_all_blocks(data):
     hypothesis.assume(data)
     assert hashed(data)[1] == by_the_book(data)
 
@@ -201,9 +199,9 @@ def test_the_hasher_ends_at_the_piece_size_of_the_file(data):
 
 
 @in_a_tiny_tree
-def test_the_layer_proves_the_digest(data):
-    hasher, digest, layer = hashed(data)
-    assert merkle.layer_root(layer, hasher.piece) == digest
+def test_the_layer_proves_the_root(data):
+    hasher, root, layer = hashed(data)
+    assert merkle.layer_root(layer, hasher.piece) == root
     assert merkle.split_layer(b''.join(layer)) == layer
 
 
@@ -267,20 +265,20 @@ def test_a_huge_hole_takes_no_time(monkeypatch):
 @hypothesis.given(
     data=contents, at=st.integers(0, 2999), flip=st.integers(1, 255)
 )
-def test_one_changed_byte_changes_its_piece_and_the_digest(data, at, flip):
+def test_one_changed_byte_changes_its_piece_and_the_root(data, at, flip):
     hypothesis.assume(at < len(data))
     other = bytearray(data)
     other[at] ^= flip
-    hasher, digest, layer = hashed(data)
+    hasher, root, layer = hashed(data)
     _, changed, pieces = hashed(other)
-    assert changed != digest
+    assert changed != root
     assert [
         n for n, (a, b) in enumerate(zip(layer, pieces, strict=True)) if a != b
     ] == [at // hasher.piece]
 
 
 @in_a_tiny_tree
-def test_one_more_byte_changes_the_digest(data):
+def test_one_more_byte_changes_the_root(data):
     assert len({hashed(data + more)[1] for more in (b'', b'\0', b'\0\0')}) == 3
 
 
@@ -297,17 +295,33 @@ def test_a_row_is_filled_up_to_its_width(length, doublings):
     assert row == [bytes([n]) * 32 for n in range(length)]
 
 
+def test_a_digest_is_that_of_the_size_and_the_root():
+    root = hashed(b'abc')[1]
+    assert merkle.identify(3, root) == (
+        hashlib.sha256(bytes(7) + b'\x03' + root).hexdigest()
+    )
+
+
+@pytest.mark.parametrize('size', [32 * KIB, 33 * KIB, 5 * MIB + 1])
+def test_two_contents_with_one_root_have_two_digests(noise, size):
+    blocks = merkle.block_hashes(noise[:size])
+    half = 1 << (len(blocks) - 1).bit_length() - 1
+    upper = merkle.root(blocks[:half]) + merkle.root(blocks[half:], half)
+    root = hashed(noise[:size])[1]
+    assert hashed(upper)[1] == root  # leaves are not told from inner nodes
+    assert merkle.identify(len(upper), root) != merkle.identify(size, root)
+
+
 @pytest.mark.parametrize(
     'size',
     [0, 1, merkle.MIN_PIECE, merkle.MIN_PIECE + 1, 5 * merkle.MIN_PIECE + 77],
 )
-def test_a_layer_proves_the_digest_of_its_file(size: int) -> None:
+def test_a_layer_proves_the_root_of_its_file(size: int) -> None:
     hasher = merkle.TreeHasher()
     hasher.update(bytes(range(256)) * (size // 256) + b'x' * (size % 256))
-    digest, layer = hasher.finish()
+    root, layer = hasher.finish()
     assert (
-        merkle.prove_layer(b''.join(layer), size, hasher.piece, digest)
-        == layer
+        merkle.prove_layer(b''.join(layer), size, hasher.piece, root) == layer
     )
 
 
@@ -325,7 +339,7 @@ def test_a_layer_proves_the_digest_of_its_file(size: int) -> None:
             merkle.MIN_PIECE,
             'not one hash a piece',
         ),
-        (lambda layer: layer[::-1], merkle.MIN_PIECE, 'prove another digest'),
+        (lambda layer: layer[::-1], merkle.MIN_PIECE, 'prove another root'),
         (lambda layer: layer, 2 * merkle.MIN_PIECE, 'not one hash a piece'),
         (lambda layer: layer, 0, 'no pieces of 0 bytes'),
         (lambda layer: layer, 3 * merkle.BLOCK, 'no pieces of 49152 bytes'),
@@ -336,8 +350,8 @@ def test_a_layer_that_does_not_is_refused(
 ) -> None:
     hasher = merkle.TreeHasher()
     hasher.update(bytes(range(256)) * (5 * merkle.MIN_PIECE // 256))
-    digest, layer = hasher.finish()
+    root, layer = hasher.finish()
     with pytest.raises(ValueError, match=why):
         merkle.prove_layer(
-            change(b''.join(layer)), 5 * merkle.MIN_PIECE, piece, digest
+            change(b''.join(layer)), 5 * merkle.MIN_PIECE, piece, root
         )

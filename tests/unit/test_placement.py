@@ -78,7 +78,7 @@ clusters = st.lists(
         st.sampled_from(objects.TIERS),
         st.floats(0.001, 1e5),  # 1 MiB to 100 TiB
         st.sampled_from(
-            [objects.ACTIVE] * 3 + [objects.DRAINING, objects.LOST]
+            [objects.ACTIVE] * 3 + [objects.DRAINING, objects.RETIRED]
         ),
     ),
     max_size=6,
@@ -140,7 +140,7 @@ def test_nothing_is_wanted_where_there_is_no_location(policy):
     'fields',
     [
         {'state': objects.DRAINING},
-        {'state': objects.LOST},
+        {'state': objects.RETIRED},
         {'tier': objects.STAGING},
     ],
 )
@@ -322,7 +322,7 @@ def test_a_new_location_only_takes_and_about_its_share(count):
     assert 0.7 / (count + 1) < sum(found.values()) < 1.3 / (count + 1)
 
 
-@pytest.mark.parametrize('state', [objects.DRAINING, objects.LOST, None])
+@pytest.mark.parametrize('state', [objects.DRAINING, objects.RETIRED, None])
 def test_a_location_that_goes_gives_only_what_it_had(state):
     before = many(20)
     after = [each for each in before if each.id != 'loc-7']
@@ -488,7 +488,7 @@ def test_the_number_of_copies_is_passed_on():
     [
         ({}, hash_range.HashRange),
         ({'state': objects.DRAINING}, all_nodes.AllNodes),
-        ({'state': objects.LOST}, all_nodes.AllNodes),
+        ({'state': objects.RETIRED}, all_nodes.AllNodes),
         ({'tier': objects.HDD}, all_nodes.AllNodes),
         ({'tier': objects.STAGING}, all_nodes.AllNodes),
     ],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long other nodes have been away."""
+"""How long other nodes, and their disks, have been away."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,10 @@ from tmpl_glance_store.catalog.snapshot import Snapshot
 
 
 class Absences:
-    """Tells which nodes are away for so long that they are to be replaced.
+    """Tells what is away for so long that others take its place.
+
+    A node without a lease, by its name; a disk that its live node cannot
+    read, by the id of the location.
 
     Each agent measures with its own clock, from when it noticed: a new agent
     waits anew, which is on the safe side.
@@ -30,14 +33,17 @@ class Absences:
         self._since: dict[str, float] = {}
 
     def note(self, now: Snapshot) -> None:
-        """Take in which nodes live; once a pass."""
-        nodes = {location.node for location in now.locations.values()}
-        away = nodes - now.nodes.keys() - {self._node}
+        """Take in which nodes live, with which disks; once a pass."""
+        others = [
+            each for each in now.locations.values() if each.node != self._node
+        ]
+        away = {each.node for each in others} - now.nodes.keys()
+        away |= {each.id for each in others if not each.is_readable}
         moment = self._clock()
         self._since = {name: self._since.get(name, moment) for name in away}
 
     def gone(self) -> frozenset[str]:
-        """Return the nodes that were away for longer than the delay."""
+        """Return what was away for longer than the delay."""
         moment = self._clock()
         return frozenset(
             name

@@ -9,7 +9,6 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store.agent import fetching as agent_fetching
 from tmpl_glance_store.agent import plan
 from tmpl_glance_store.agent import seeding as agent_seeding
-from tmpl_glance_store.catalog import catalog as catalog_domain
 from tmpl_glance_store.catalog.snapshot import Snapshot
 from tmpl_glance_store.copies import keeping
 from tmpl_glance_store.localstore import store as local_store
@@ -23,13 +22,11 @@ class Actor:
     def __init__(
         self,
         *,
-        catalog: catalog_domain.Catalog,
         store: local_store.LocalStore,
         keeper: keeping.Keeper,
         fetching: agent_fetching.Fetching,
         seeding: agent_seeding.Seeding,
     ) -> None:
-        self._catalog = catalog
         self._store = store
         self._keeper = keeper
         self._fetching = fetching
@@ -85,7 +82,7 @@ class Actor:
     def _forget_template(
         self, action: plan.ForgetTemplate, now: Snapshot
     ) -> None:
-        self._catalog.bindings.forget(action.digest)
+        self._keeper.forget_template(action.digest)
 
     def _move(self, action: plan.Move, now: Snapshot) -> None:
         source = self._store.get(action.source_id)

@@ -38,6 +38,7 @@ class Lease:
         """Record this node, unless the catalog has just that.
 
         :raises Unavailable: if the catalog cannot be reached
+        :raises Duplicate: if another agent lives under this name
         """
         if self._lease is not None and node == self._announced:
             return
@@ -48,6 +49,11 @@ class Lease:
             self._announced = node
         except exceptions.NotFound:
             self._lost()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the cluster knows of this node, as far as this tells."""
+        return self._lease is not None and self._announced is not None
 
     def keep(self, stopped: threading.Event) -> None:
         """Renew the lease until *stopped*."""
@@ -74,5 +80,5 @@ class Lease:
                 LOG.warning('The lease ends by itself: %s', exc)
 
     def _lost(self) -> None:
-        self._lease = None
+        self._lease = self._announced = None
         self._on_loss()

@@ -112,7 +112,9 @@ class Loop:
         self._stopped.wait(_GATHER)
 
     def _failed(self, exc: Exception) -> None:
-        if isinstance(exc, exceptions.TmplError):
+        if str(exc) == self.problem:
+            LOG.debug('The pass failed again: %s', exc)
+        elif isinstance(exc, exceptions.TmplError):
             LOG.warning('The pass failed: %s', exc)
         else:
             LOG.error('The pass failed', exc_info=exc)

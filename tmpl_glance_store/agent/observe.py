@@ -77,6 +77,7 @@ def observe(
             for digest in location.paths.fetches()
         },
         has_room=has_room,
+        doubt=now.doubt,
     )
 
 

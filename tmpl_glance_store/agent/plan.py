@@ -90,14 +90,16 @@ class Observed:
     ``copies`` are the complete copies in the catalog, as digest -> locations;
     ``held`` what is on the disks of this node, as location -> digests;
     ``live`` the nodes with a lease, ``gone`` those without one for longer than
-    the rebuild delay; ``fetching`` what the other live nodes fetch right now,
-    ``full`` what they have no room for, as node -> digests;
+    the rebuild delay, and the locations that cannot be read for as long;
+    ``fetching`` what the other live nodes fetch right now, ``full`` what they
+    have no room for, as node -> digests;
     ``low`` the locations of this node that are under their reserve;
     ``wished`` are the templates that Nova fetches to this node right now,
     ``spare`` those whose copies here nothing needs but the placement;
     ``last_used`` gives seconds since the epoch; ``arrived`` the bytes that
     unfinished fetches take on this node already, as (location, digest) ->
     bytes; ``has_room`` tells whether a location can take so many more.
+    ``doubt`` says why nothing may be removed on the catalog's word.
     """
 
     node: str
@@ -117,6 +119,7 @@ class Observed:
         default_factory=dict
     )
     has_room: Callable[[objects.Location, int], bool] = _roomy
+    doubt: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,11 +188,17 @@ class _Planner:
         )
 
     def _arriving_first(self) -> list[objects.TemplateRecord]:
-        """Return the templates: what has begun keeps its room."""
+        """Return the templates: what has begun keeps its room.
+
+        The others by digest, in whichever order they became known.
+        """
         arriving = {digest for _, digest in self._seen.arrived}
         return sorted(
             self._seen.templates,
-            key=lambda each: each.template.digest not in arriving,
+            key=lambda each: (
+                each.template.digest not in arriving,
+                each.template.digest,
+            ),
         )
 
     def _wanted(
@@ -205,6 +214,7 @@ class _Planner:
         def reachable(location: objects.Location) -> bool:
             return (
                 location.node not in self._seen.gone
+                and location.id not in self._seen.gone
                 and digest not in self._seen.full.get(location.node, ())
             )
 
@@ -321,6 +331,8 @@ class _Planner:
 
     def _let_go(self, surplus: list[Release]) -> list[Action]:
         """Choose the surplus copies that go: a cache costs nothing else."""
+        if self._seen.doubt:
+            return []
         by_use = sorted(
             surplus,
             key=lambda each: (
@@ -346,6 +358,8 @@ class _Planner:
 
     def _delete(self, digest: str) -> list[Action]:
         """Remove a deleted template here; the last node forgets it."""
+        if self._seen.doubt:
+            return []
         here = self._here.get(digest, [])
         recorded = self._seen.copies.get(digest, frozenset())
         actions: list[Action] = [Remove(digest, each) for each in here]
@@ -373,7 +387,12 @@ class _Planner:
         }
 
     def _alive(self, location_id: str) -> bool:
-        return self._node(location_id) in self._seen.live
+        location = self._seen.locations.get(location_id)
+        return (
+            location is not None
+            and location.node in self._seen.live
+            and location.is_readable
+        )
 
     def _node(self, location_id: str) -> str | None:
         location = self._seen.locations.get(location_id)

@@ -11,6 +11,7 @@ from tmpl_glance_store.agent import act
 from tmpl_glance_store.agent import base_files as agent_base_files
 from tmpl_glance_store.agent import fetching as agent_fetching
 from tmpl_glance_store.agent import observe
+from tmpl_glance_store.agent import places as agent_places
 from tmpl_glance_store.agent import plan
 from tmpl_glance_store.agent import transfers as agent_transfers
 from tmpl_glance_store.catalog import view as catalog_view
@@ -47,6 +48,7 @@ class Reconciler:
         fetching: agent_fetching.Fetching,
         actor: act.Actor,
         base_files: agent_base_files.Step,
+        places: agent_places.Places,
     ) -> None:
         self._node = node
         self._view = view
@@ -59,6 +61,7 @@ class Reconciler:
         self._fetching = fetching
         self._actor = actor
         self._base_files = base_files
+        self._places = places
         self._snapshot: Snapshot | None = None
 
     def run(self, refresh: bool) -> plan.Plan:
@@ -73,6 +76,7 @@ class Reconciler:
             self._snapshot = None
             self._snapshot = self._look()
         now = self._snapshot
+        self._places.tell(now)
         self._take_news(now)
         todo = self._plan(now)
         self._actor.act(todo, now)

@@ -2,12 +2,13 @@
 """What a cluster knows: its templates, images, locations, copies and nodes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tmpl_glance_store.catalog import bindings
 from tmpl_glance_store.catalog import contract
 from tmpl_glance_store.catalog import copies
 from tmpl_glance_store.catalog import draft
+from tmpl_glance_store.catalog import history
 from tmpl_glance_store.catalog import locations
 from tmpl_glance_store.catalog import nodes
 from tmpl_glance_store.catalog import records
@@ -23,6 +24,7 @@ class Catalog:
 
     :param store: a driver of the key-value contract
     :param clock: seconds since the epoch
+    :param memories: returns what this host remembers of the catalog
     """
 
     def __init__(
@@ -30,12 +32,17 @@ class Catalog:
         store: contract.KeyValue,
         cluster: str,
         clock: Callable[[], float] = time.time,
+        *,
+        memories: Callable[[], Iterable[history.Seen]] = tuple,
     ) -> None:
         self.records = records.Records(store, cluster)
-        self.bindings = bindings.Bindings(self.records, clock)
         self.copies = copies.Copies(self.records, clock)
+        self.bindings = bindings.Bindings(
+            self.records, self.copies.exist, clock
+        )
         self.locations = locations.Locations(self.records)
-        self.nodes = nodes.Nodes(self.records)
+        self.nodes = nodes.Nodes(self.records, self.copies)
+        self.history = history.History(self.records, memories, clock)
 
     @property
     def root(self) -> str:
@@ -43,7 +50,7 @@ class Catalog:
         return self.records.root
 
     def entries(self) -> list[contract.Entry]:
-        """Return all that the cluster knows, as it is at one moment."""
+        """Return all that nodes may know, as it is at one moment."""
         return self.records.entries()
 
     def snapshot(self) -> catalog_snapshot.Snapshot:
@@ -51,8 +58,8 @@ class Catalog:
         return draft.snapshot(self.records, self.entries())
 
     def watch(self) -> contract.Watch:
-        """Return a watch of everything in the cluster."""
-        return self.records.store.watch(f'{self.root}/')
+        """Return a watch of all that nodes may know."""
+        return self.records.store.watch(f'{self.records.state}/')
 
     def close(self) -> None:
         """Give up connections."""

@@ -61,6 +61,18 @@ class Change:
     revision: int
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Moment:
+    """How far a store is: which one it is, and its newest revision.
+
+    A store that was made anew has another identity, or begins again with a
+    low revision; one that was restored is at a revision that it had before.
+    """
+
+    identity: str
+    revision: int
+
+
 class Watch(abc.ABC):
     """Tells that something below a prefix may have changed, and what."""
 
@@ -94,6 +106,17 @@ class KeyValue(abc.ABC):
     @abc.abstractmethod
     def get(self, key: str) -> Entry | None:
         """Return the entry of *key*, or None if it is absent."""
+
+    @abc.abstractmethod
+    def get_all(self, keys: Sequence[str]) -> list[Entry]:
+        """Return the entries of those of *keys* that are there."""
+
+    @abc.abstractmethod
+    def moment(self, key: str) -> Moment:
+        """Return how far the store is.
+
+        :param key: any that may be read, present or not
+        """
 
     @abc.abstractmethod
     def list(self, prefix: str) -> list[Entry]:

@@ -23,7 +23,16 @@ class Copies:
 
     def of(self, digest: str) -> list[objects.Copy]:
         """Return the copies of a template, intended ones included."""
-        return self._records.copies.list(f'{digest}/')
+        return list(
+            self._records.copies.select(
+                catalog_records.copy_name(digest, location.id)
+                for location in self._records.locations.list()
+            )
+        )
+
+    def exist(self, digest: str) -> bool:
+        """Tell whether there is a record of any copy of a template."""
+        return bool(self.of(digest))
 
     def all(self) -> list[objects.Copy]:
         """Return all copies of the cluster, intended ones included."""
@@ -31,11 +40,10 @@ class Copies:
 
     def in_location(self, location_id: str) -> dict[str, objects.Copy]:
         """Return the copies in a location, by digest."""
-        return {
-            copy.digest: copy
-            for copy in self.all()
-            if copy.location_id == location_id
-        }
+        found = self._records.copies.list(
+            catalog_records.copy_name('', location_id)
+        )
+        return {copy.digest: copy for copy in found}
 
     def intend(self, digest: str, location_id: str) -> None:
         """Record that a copy is about to be placed.
@@ -50,39 +58,27 @@ class Copies:
         self._records.store.commit([contract.Compare(write.key, 0)], [write])
 
     def adopt(
-        self,
-        template: objects.Template,
-        location_id: str,
-        proved: bool = False,
+        self, digest: str, location_id: str, proved: bool = False
     ) -> None:
-        """Record a complete copy found on disk, and its template if lost.
-
-        Nothing is written if both are known.
+        """Record a complete copy found on disk; nothing if it is known.
 
         :param proved: whether every byte of it has just been proved
         """
         catalog_records.retry(
-            lambda: self._try_to_adopt(template, location_id, proved)
+            lambda: self._try_to_adopt(digest, location_id, proved)
         )
 
     def _try_to_adopt(
-        self, template: objects.Template, location_id: str, proved: bool
+        self, digest: str, location_id: str, proved: bool
     ) -> bool:
-        found = self._records.templates.find(template.digest)
-        copy = self._find(template.digest, location_id).record or objects.Copy(
-            template.digest, location_id, complete=False
-        )
-        if found.record is not None and copy.complete and not proved:
+        found = self._find(digest, location_id)
+        copy = found.record or objects.Copy(digest, location_id, False)
+        if copy.complete and not proved:
             return True
         verified_at = self._clock() if proved else copy.verified_at
-        # The template's record is written in any case: who forgets it at the
-        # same time must see that there is a copy again.
         return self._records.store.commit(
             [found.unchanged()],
             [
-                self._records.templates.put(
-                    found.record or objects.TemplateRecord(template)
-                ),
                 self._records.copies.put(
                     dataclasses.replace(
                         copy, complete=True, verified_at=verified_at
@@ -171,7 +167,8 @@ class Copies:
     def _find(
         self, digest: str, location_id: str
     ) -> catalog_records.Found[objects.Copy]:
-        return self._records.copies.find(
+        # One that cannot be read is none: its node writes it anew.
+        return self._records.copies.look(
             catalog_records.copy_name(digest, location_id)
         )
 

@@ -2,12 +2,14 @@
 """The key-value contract on SQLite: for the processes of one machine."""
 
 import contextlib
+import functools
 import os
 import sqlite3
 import stat
 import threading
 import time
 import urllib.parse
+import uuid
 from collections.abc import Iterator, Sequence
 
 from tmpl_glance_store import exceptions
@@ -16,17 +18,45 @@ from tmpl_glance_store.catalog import contract
 _BUSY_TIMEOUT = 30  # seconds that a writer waits for another process
 _WATCH_INTERVAL = 0.2
 _INHERITED: list[sqlite3.Connection] = []
+#: What tells a file from any other at its path: device and inode.
+_File = tuple[int, int]
+#: (process, connection, file) of a thread that has none.
+_NOT_CONNECTED: tuple[int, sqlite3.Connection | None, _File] = (
+    0,
+    None,
+    (0, 0),
+)
 
 _SCHEMA = (
     'CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, '
     'value BLOB NOT NULL, revision INTEGER NOT NULL, lease INTEGER) '
     'WITHOUT ROWID',
     'CREATE TABLE IF NOT EXISTS leases (id INTEGER PRIMARY KEY '
-    'AUTOINCREMENT, ttl INTEGER NOT NULL, expires REAL NOT NULL)',
-    'CREATE TABLE IF NOT EXISTS revisions (id INTEGER PRIMARY KEY '
-    'CHECK (id = 0), last INTEGER NOT NULL)',
-    'INSERT OR IGNORE INTO revisions VALUES (0, 0)',
+    'AUTOINCREMENT, ttl INTEGER NOT NULL, boot TEXT NOT NULL, '
+    'expires REAL NOT NULL)',
+    'CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY '
+    'CHECK (id = 0), identity TEXT NOT NULL, last INTEGER NOT NULL)',
 )
+_SELECT = (
+    'SELECT key, value, revision FROM entries LEFT JOIN leases ON lease = id '
+    'WHERE (lease IS NULL OR (boot = ? AND expires > ?)) AND '
+)
+_MOST = 500  # variables in one statement
+
+
+def _now() -> tuple[str, float]:
+    """Return (boot, seconds since), by which leases are measured.
+
+    Not by the time of day, which may jump by hours. What was before this
+    boot of the machine is over.
+    """
+    return _boot(), time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@functools.cache
+def _boot() -> str:
+    with open('/proc/sys/kernel/random/boot_id', encoding='ascii') as file:
+        return file.read().strip()
 
 
 def _create(db: sqlite3.Connection) -> None:
@@ -44,6 +74,9 @@ def _create(db: sqlite3.Connection) -> None:
     db.execute('BEGIN IMMEDIATE')
     for statement in _SCHEMA:
         db.execute(statement)
+    db.execute(
+        'INSERT OR IGNORE INTO history VALUES (0, ?, 0)', (uuid.uuid4().hex,)
+    )
     db.execute('COMMIT')
 
 
@@ -55,15 +88,26 @@ def _translated(path: str) -> Iterator[None]:
         raise exceptions.Unavailable(f'catalog {path}: {exc}') from exc
 
 
+def _identify(path: str) -> _File | None:
+    """Return what tells the file from any other, None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class SQLiteKeyValue(contract.KeyValue):
     """See the contract.
 
-    :param url: ``sqlite:///<absolute path>``; the file is made if need be
+    :param url: ``sqlite:///<absolute path>``
+    :param create: whether the file may be made if need be; once it was there
+        it is never made anew, since its disk may only be away
     :raises BadConfiguration: if the URL has another form, or the file cannot
         be written
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, create: bool = True) -> None:
         parts = urllib.parse.urlsplit(url)
         if (
             parts.scheme != 'sqlite'
@@ -79,60 +123,74 @@ class SQLiteKeyValue(contract.KeyValue):
             '/' + urllib.parse.unquote(parts.path).lstrip('/')
         )
         try:
-            os.makedirs(os.path.dirname(self._path), 0o750, exist_ok=True)
-            self._create_file()
+            if create:
+                self._create_file()
+            # With capabilities, if the service has some.
+            if not os.access(
+                self._path, os.R_OK | os.W_OK, effective_ids=True
+            ):
+                raise PermissionError(
+                    f'{self._path} is not there yet, or cannot be written'
+                )
         except OSError as exc:
             raise exceptions.BadConfiguration(
                 f'tmpl_store_catalog: {exc}'
             ) from exc
         self._local = threading.local()
+        #: The file that was opened last, and the log that goes with it.
+        self._opened: tuple[_File, _File | None] | None = None
         self._require_database()
 
     def _create_file(self) -> None:
-        # The tokens in it make location URLs unforgeable: not for others. But
-        # for the group, where its directory is the group's: Glance and the
-        # agent may be two users. SQLite gives its other files the same mode.
+        # Not for others, but for the group, where its directory is the
+        # group's: Glance and the agent may be two users. SQLite gives its
+        # other files the same mode.
         # An existing file is not opened here: to close it would drop the
         # locks that SQLite has on it in this process (POSIX advisory locks).
+        os.makedirs(os.path.dirname(self._path), 0o750, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
             try:
-                if os.stat(os.path.dirname(self._path)).st_mode & stat.S_IWGRP:
-                    os.fchmod(fd, 0o660)
+                directory = os.stat(os.path.dirname(self._path))
+                is_shared = directory.st_mode & stat.S_IWGRP
+                # Whatever the umask.
+                os.fchmod(fd, 0o660 if is_shared else 0o640)
             finally:
                 os.close(fd)
-        # With capabilities, if the service has some.
-        if not os.access(self._path, os.R_OK | os.W_OK, effective_ids=True):
-            raise PermissionError(f'{self._path} cannot be written')
 
     def get(self, key: str) -> contract.Entry | None:
-        with _translated(self._path):
-            rows = (
-                self._connection()
-                .execute(
-                    'SELECT key, value, revision FROM entries '
-                    'LEFT JOIN leases ON lease = id WHERE key = ? AND '
-                    '(lease IS NULL OR expires > ?)',
-                    (key, time.time()),
-                )
-                .fetchall()
-            )
-        return contract.Entry(*rows[0]) if rows else None
+        return next(iter(self._select('key = ?', key)), None)
 
-    def list(self, prefix: str) -> list[contract.Entry]:
+    def get_all(self, keys: Sequence[str]) -> list[contract.Entry]:
+        found: list[contract.Entry] = []
+        for start in range(0, len(keys), _MOST):
+            some = keys[start : start + _MOST]
+            marks = ', '.join('?' * len(some))
+            found += self._select(f'key IN ({marks})', *some)
+        return found
+
+    def _select(self, condition: str, *values: str) -> list[contract.Entry]:
         with _translated(self._path):
             rows = (
                 self._connection()
-                .execute(
-                    'SELECT key, value, revision FROM entries '
-                    'LEFT JOIN leases ON lease = id '
-                    'WHERE key >= ? AND key < ? AND '
-                    '(lease IS NULL OR expires > ?) ORDER BY key',
-                    (prefix, prefix + '\U0010ffff', time.time()),
-                )
+                .execute(_SELECT + condition, (*_now(), *values))
                 .fetchall()
             )
         return [contract.Entry(*row) for row in rows]
+
+    def list(self, prefix: str) -> list[contract.Entry]:
+        return self._select(
+            'key >= ? AND key < ? ORDER BY key', prefix, prefix + '\U0010ffff'
+        )
+
+    def moment(self, key: str) -> contract.Moment:
+        with _translated(self._path):
+            row = (
+                self._connection()
+                .execute('SELECT identity, last FROM history')
+                .fetchone()
+            )
+        return contract.Moment(*row)
 
     def commit(
         self,
@@ -155,8 +213,8 @@ class SQLiteKeyValue(contract.KeyValue):
     def grant(self, ttl: int) -> int:
         with self._transaction() as db:
             lease = db.execute(
-                'INSERT INTO leases (ttl, expires) VALUES (?, ?)',
-                (ttl, time.time() + ttl),
+                'INSERT INTO leases (boot, expires, ttl) VALUES (?, ? + ?, ?)',
+                (*_now(), ttl, ttl),
             ).lastrowid
             assert lease is not None
             return lease
@@ -166,8 +224,9 @@ class SQLiteKeyValue(contract.KeyValue):
             self._expire(db)
             return (
                 db.execute(
-                    'UPDATE leases SET expires = ? + ttl WHERE id = ?',
-                    (time.time(), lease),
+                    'UPDATE leases SET boot = ?, expires = ? + ttl '
+                    'WHERE id = ?',
+                    (*_now(), lease),
                 ).rowcount
                 == 1
             )
@@ -181,40 +240,88 @@ class SQLiteKeyValue(contract.KeyValue):
         return _Watch(self)
 
     def close(self) -> None:
-        pid, connection = self._current()
-        if connection is not None and pid == os.getpid():
+        pid, connection, _ = getattr(self._local, 'current', _NOT_CONNECTED)
+        if pid == os.getpid() and connection is not None:
             connection.close()
             del self._local.current
+            # The last connection takes the log along.
+            self._opened = None
 
     def _connection(self) -> sqlite3.Connection:
+        """Return this thread's connection to the file that is there now.
+
+        :raises Unavailable: if there is none: a thread that went on with one
+            that was removed would write what nobody reads
+        """
         # A connection must not be used by another thread, nor carried
         # across a fork (uWSGI forks after loading the application): SQLite
         # forbids even to close it there, so it is kept for ever.
-        pid, connection = self._current()
-        if connection is not None and pid == os.getpid():
-            return connection
-        if connection is not None:
-            _INHERITED.append(connection)
-        connection = self._connect()
-        self._local.current = os.getpid(), connection
+        pid, connection, file = getattr(self._local, 'current', _NOT_CONNECTED)
+        there = self._look()
+        if pid != os.getpid() or file != there or connection is None:
+            self._require_log_of(there)
+            if connection is not None and pid != os.getpid():
+                _INHERITED.append(connection)
+            elif connection is not None:
+                connection.close()
+            connection = self._connect()
+            self._local.current = os.getpid(), connection, there
+            self._opened = there, _identify(self._log)
         return connection
 
-    def _current(self) -> tuple[int, sqlite3.Connection | None]:
-        """Return this thread's connection, and the process it belongs to."""
-        current: tuple[int, sqlite3.Connection | None] = getattr(
-            self._local, 'current', (0, None)
-        )
-        return current
+    @property
+    def _log(self) -> str:
+        return f'{self._path}-wal'
+
+    def _require_log_of(self, there: _File) -> None:
+        """Make sure that the log is not that of a file of before.
+
+        SQLite would write what is in it over the file that is *there* now.
+        """
+        file, log = self._opened or (there, None)
+        if file != there and log is not None and log == _identify(self._log):
+            raise exceptions.Unavailable(
+                f'catalog {self._path} was replaced, and {self._log} belongs '
+                f'to the one before: stop the services, remove it and '
+                f'{self._path}-shm, put the file in its place again, and '
+                f'start the services'
+            )
+
+    def _look(self) -> _File:
+        """Return what tells the file from any other at its path."""
+        try:
+            found = os.stat(self._path)
+        except OSError as exc:
+            raise exceptions.Unavailable(
+                f'catalog {self._path}: {exc.strerror}. If it was removed, '
+                f'stop the services, put a backup in its place, without '
+                f'{self._log} and {self._path}-shm, and start them; with no '
+                f'file, they begin with an empty one'
+            ) from exc
+        return found.st_dev, found.st_ino
 
     def _connect(self) -> sqlite3.Connection:
+        # Not made anew, which sqlite3 would do with a mode of its own.
         db = sqlite3.connect(
-            self._path, timeout=_BUSY_TIMEOUT, isolation_level=None
+            f'file:{urllib.parse.quote(self._path)}?mode=rw',
+            timeout=_BUSY_TIMEOUT,
+            isolation_level=None,
+            uri=True,
         )
+        # A key that is not UTF-8 is nobody's, and stops nobody.
+        db.text_factory = lambda data: data.decode(errors='surrogateescape')
         db.execute('PRAGMA synchronous = FULL')
         # Who only reads must not have to wait for who writes.
-        if not db.execute(
-            "SELECT 1 FROM sqlite_master WHERE name = 'revisions'"
-        ).fetchone():
+        tables = {
+            name for (name,) in db.execute('SELECT name FROM sqlite_master')
+        }
+        if 'revisions' in tables:
+            raise exceptions.BadConfiguration(
+                f'tmpl_store_catalog: {self._path} was made by an earlier '
+                f'version, which was never released, and is not read: remove '
+                f'it, and upload the images anew'
+            )
+        if 'history' not in tables:
             _create(db)
         return db
 
@@ -242,23 +349,24 @@ class SQLiteKeyValue(contract.KeyValue):
 
     @staticmethod
     def _expire(db: sqlite3.Connection) -> None:
-        now = (time.time(),)
         gone = db.execute(
             'DELETE FROM entries WHERE lease IN '
-            '(SELECT id FROM leases WHERE expires <= ?)',
-            now,
+            '(SELECT id FROM leases WHERE boot != ? OR expires <= ?)',
+            _now(),
         ).rowcount
-        db.execute('DELETE FROM leases WHERE expires <= ?', now)
+        db.execute(
+            'DELETE FROM leases WHERE boot != ? OR expires <= ?', _now()
+        )
         if gone:
-            db.execute('UPDATE revisions SET last = last + 1')
+            db.execute('UPDATE history SET last = last + 1')
 
     @staticmethod
     def _write(
         db: sqlite3.Connection,
         writes: Sequence[contract.Put | contract.Delete],
     ) -> None:
-        db.execute('UPDATE revisions SET last = last + 1')
-        revision = db.execute('SELECT last FROM revisions').fetchone()[0]
+        db.execute('UPDATE history SET last = last + 1')
+        revision = db.execute('SELECT last FROM history').fetchone()[0]
         for write in writes:
             if isinstance(write, contract.Delete):
                 db.execute('DELETE FROM entries WHERE key = ?', (write.key,))
@@ -275,19 +383,19 @@ class SQLiteKeyValue(contract.KeyValue):
                 (write.key, write.value, revision, write.lease),
             )
 
-    def state(self) -> tuple[int, str]:
+    def state(self) -> tuple[str, int, str]:
         """Return a value that differs after any change or expiry."""
         with _translated(self._path):
-            state: tuple[int, str] = (
+            state: tuple[str, int, str] = (
                 self._connection()
                 .execute(
-                    'SELECT last, (SELECT group_concat(id) FROM leases '
-                    'WHERE expires > ?) FROM revisions',
-                    (time.time(),),
+                    'SELECT identity, last, (SELECT group_concat(id) FROM '
+                    'leases WHERE boot = ? AND expires > ?) FROM history',
+                    _now(),
                 )
                 .fetchone()
             )
-            return state
+        return state
 
 
 class _Watch(contract.Watch):

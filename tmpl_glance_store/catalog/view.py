@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a process knows of the catalog without asking for it."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -35,7 +36,9 @@ class View:
         self._clock = clock
         self._lock = threading.Lock()
         self._watch: contract.Watch | None = None
+        self._draft = draft.Draft(catalog.records)
         self._snapshot = catalog_snapshot.EMPTY
+        self._doubt = ''
         self._revision = 0  # changes up to this one are in the snapshot
         self._listed_at: float | None = None
 
@@ -54,11 +57,12 @@ class View:
         if changes is None or self._is_old():
             return self.reload()
         news = [each for each in changes if each.revision > self._revision]
+        if any(self._catalog.records.is_history(each.key) for each in news):
+            return self.reload()  # an operator has accepted the catalog
         if news:
             listed_at, self._listed_at = self._listed_at, None
-            self._snapshot = draft.snapshot(
-                self._catalog.records, news, self._snapshot
-            )
+            self._snapshot = self._with_doubt(self._draft.take(news))
+            self._catalog.history.advance(max(e.revision for e in news))
             # Not before: what could not be read must not be passed over.
             self._listed_at = listed_at
         return self._snapshot
@@ -68,10 +72,17 @@ class View:
         self._watched()  # first, so that it tells what happens meanwhile
         self._listed_at = None
         entries = self._catalog.entries()
-        self._snapshot = draft.snapshot(self._catalog.records, entries)
+        self._doubt = self._catalog.history.check()
+        self._draft = draft.Draft(self._catalog.records)
+        self._snapshot = self._with_doubt(self._draft.take(entries))
         self._revision = max((each.revision for each in entries), default=0)
         self._listed_at = self._clock()
         return self._snapshot
+
+    def _with_doubt(
+        self, snapshot: catalog_snapshot.Snapshot
+    ) -> catalog_snapshot.Snapshot:
+        return dataclasses.replace(snapshot, doubt=self._doubt)
 
     def close(self) -> None:
         """Stop watching."""

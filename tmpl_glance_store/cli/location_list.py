@@ -40,6 +40,8 @@ class LocationList(base.Lister):
                     each.state,
                     len(held),
                     sum(held),
+                    each.health,
+                    each.reason,
                 )
 
         return (
@@ -52,6 +54,8 @@ class LocationList(base.Lister):
                 'State',
                 'Copies',
                 'Bytes',
+                'Health',
+                'Reason',
             ),
             rows(),
         )

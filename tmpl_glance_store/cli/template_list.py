@@ -24,7 +24,7 @@ class TemplateList(base.Lister):
         def rows() -> Iterator[Any]:
             for record in cluster.templates.values():
                 template = record.template
-                held = cluster.complete(template.digest)
+                held = cluster.live(template.digest)
                 wanted = {
                     each.id
                     for each in policies[record.pinned].targets(
@@ -39,11 +39,7 @@ class TemplateList(base.Lister):
                     len(wanted & held),
                     len(wanted),
                     len(held - wanted),
-                    'deleted'
-                    if record.deleted_at
-                    else 'complete'
-                    if wanted <= held
-                    else 'filling',
+                    cluster.condition(template.digest, wanted),
                 )
 
         return (

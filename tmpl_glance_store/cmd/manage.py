@@ -16,6 +16,7 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
 from tmpl_glance_store import version
 from tmpl_glance_store.catalog import catalog
+from tmpl_glance_store.localstore import memory
 from tmpl_glance_store.options import plugins
 from tmpl_glance_store.options import store as opts
 
@@ -69,7 +70,15 @@ class Manage(app.App):
         self.store_options = opts.read(
             plugins.group_of(conf, group), default_cluster=group
         )
-        self.catalog = factory.build_catalog(self.store_options)
+        # Who looks first, perhaps as root, must not make a catalog that the
+        # services then cannot write.
+        self.catalog = factory.build_catalog(
+            self.store_options,
+            lambda: memory.remembered(
+                spec.path for spec in self.store_options.locations.specs
+            ),
+            create=False,
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

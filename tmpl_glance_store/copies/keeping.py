@@ -147,14 +147,9 @@ class Keeper:
         self._catalog.copies.intend(template.digest, location.record.id)
         if not staged.place(template.digest):
             return False
-        record = self._catalog.bindings.template(template.digest)
+        known = self._catalog.bindings.facts(template.digest) is not None
         # One that is only pinned has no images, and is wanted all the same.
-        return self._decide(
-            template,
-            location,
-            promised=record is not None and record.deleted_at is None,
-            proved=True,
-        )
+        return self._decide(template, location, promised=known, proved=True)
 
     def move(
         self,
@@ -237,18 +232,23 @@ class Keeper:
         :param proved: whether its bytes have just been proved
         :returns: whether it stays
         """
-        record = self._catalog.bindings.template(template.digest)
-        if record is None:
-            wanted = promised
-        else:
-            wanted = bool(record.images) or (
-                promised and record.deleted_at is None
-            )
+        bindings, digest = self._catalog.bindings, template.digest
+        wanted = bindings.is_claimed(digest) or (
+            promised and not bindings.is_unreferenced(digest)
+        )
         if wanted:
-            self._catalog.copies.adopt(template, location.record.id, proved)
+            self._catalog.copies.adopt(digest, location.record.id, proved)
+            # Who may not write facts leaves that to those who may.
+            with contextlib.suppress(exceptions.Forbidden):
+                bindings.restore(template)
+        elif doubt := self._catalog.history.check():
+            LOG.warning(
+                '%s stays in %s: %s', digest, location.paths.root, doubt
+            )
+            return True
         else:
-            self._withdraw(template.digest, location)
-            self._catalog.bindings.forget(template.digest)
+            self._withdraw(digest, location)
+            self.forget_template(digest)
         return wanted
 
     # A copy goes
@@ -260,7 +260,17 @@ class Keeper:
         """
         if location.is_well():
             self._drop(digest, location)
-            self._catalog.bindings.forget(digest)
+            self.forget_template(digest)
+
+    def forget_template(self, digest: str) -> None:
+        """Forget a deleted template that has no copies any more.
+
+        Who may not write facts leaves that to those who may.
+        """
+        if self._catalog.bindings.is_unreferenced(digest):
+            self._catalog.history.require()
+            with contextlib.suppress(exceptions.Forbidden):
+                self._catalog.bindings.forget(digest)
 
     def collect(self, digest: str, location: local.LocalLocation) -> None:
         """Remove a copy that nobody refers to, if that is still so.
@@ -279,6 +289,7 @@ class Keeper:
             with lock:
                 if not self._catalog.bindings.is_unreferenced(digest):
                     return
+                self._catalog.history.require()
                 self._withdraw(digest, location)
             self._step('copy forgotten')
 
@@ -299,6 +310,7 @@ class Keeper:
             return
         if lock is None:
             return  # somebody is binding an image to it
+        self._catalog.history.require()
         with lock:
             if self._catalog.copies.release(
                 digest, location.record.id, keepers

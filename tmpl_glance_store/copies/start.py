@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """This host's locations: opened, recorded, and cleaned up after crashes."""
 
-import dataclasses
+import contextlib
 import logging
 import os
 
@@ -49,37 +49,56 @@ class Start:
             for location in self._store.locations
             if location.record.id not in self._opened
         ]
+        if new:
+            with contextlib.suppress(exceptions.Forbidden):
+                self._catalog.history.begin()
+            doubt = self._catalog.history.check()
+            if doubt:
+                LOG.error('%s', doubt)
         for location in new:
             self._register(location, known)
             self._recover(location)
         if new:
             self._forget_deleted()
             self._opened.update(location.record.id for location in new)
+            self.remember()
         return bool(new)
+
+    def remember(self, *, look: bool = False) -> None:
+        """Let the disks remember what was seen of a good catalog.
+
+        :param look: whether to ask the catalog how far it is, if it is time to
+            remember that; who watches it knows
+        :raises Unavailable: if the catalog cannot be reached
+        """
+        if look and self._store.is_time_to_remember():
+            self._catalog.history.check()
+        seen = self._catalog.history.last
+        if seen is not None:
+            self._store.remember(seen)
 
     def _register(
         self, location: local.LocalLocation, known: list[objects.Location]
     ) -> None:
-        """Record a location; another one that was at its path is lost."""
-        self._catalog.locations.put(location.record)
+        """Record a location; a new one takes the place of that at its path.
+
+        One that is known already has moved there, as when two disks have
+        changed places: then the other one is only somewhere else.
+        """
+        record = location.record
+        same = [each for each in known if each.id == record.id]
+        self._catalog.locations.put(location.describe(*same))
+        if same:
+            return
         for each in known:
-            if (
-                each.node == location.record.node
-                and each.path == location.record.path
-                and each.id != location.record.id
-                and each.state != objects.LOST
-            ):
+            if (each.node, each.path) == (record.node, record.path):
                 LOG.warning(
                     'Location %s at %s was replaced by %s',
                     each.id,
                     each.path,
-                    location.record.id,
+                    record.id,
                 )
-                self._catalog.locations.put(
-                    dataclasses.replace(each, state=objects.LOST)
-                )
-                for digest in self._catalog.copies.in_location(each.id):
-                    self._catalog.copies.forget(digest, each.id)
+                self._catalog.locations.forget(each.id)
 
     def _recover(self, location: local.LocalLocation) -> None:
         """Clean a location up, and bring catalog and disk into agreement."""
@@ -107,6 +126,5 @@ class Start:
 
     def _forget_deleted(self) -> None:
         """Remove the records of deleted templates whose copies are gone."""
-        for record in self._catalog.bindings.templates():
-            if record.deleted_at is not None:
-                self._catalog.bindings.forget(record.template.digest)
+        for digest in self._catalog.bindings.deleted():
+            self._keeper.forget_template(digest)

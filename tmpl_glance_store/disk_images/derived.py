@@ -12,23 +12,25 @@ import os
 from tmpl_glance_store import fsutil
 from tmpl_glance_store import layout
 from tmpl_glance_store import objects
+from tmpl_glance_store import schema
+from tmpl_glance_store.schema import field
 
 MODE = 0o444
 
 
 @dataclasses.dataclass(frozen=True)
-class Derived(objects.Record):
+class Derived(schema.Record):
     """The record of a raw form.
 
     ``source`` is the digest of the template, ``digest`` that of the raw file,
     ``size`` its length in bytes; times are in seconds since the epoch.
     """
 
-    source: str
-    digest: str
-    size: int
-    made_at: float
-    verified_at: float = 0.0
+    source: str = field(schema.text(objects.DIGEST))
+    digest: str = field(schema.text(objects.DIGEST))
+    size: int = field(schema.whole())
+    made_at: float = field(schema.number())
+    verified_at: float = field(schema.number(), default=0.0)
 
 
 def find(copy: layout.CopyPaths) -> Derived | None:

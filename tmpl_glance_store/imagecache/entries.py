@@ -14,15 +14,19 @@ import errno
 import os
 import stat
 import uuid
-from typing import Any, Self
 
 from tmpl_glance_store import objects
+from tmpl_glance_store import schema
+from tmpl_glance_store.schema import field
 
 _MARK = 'user.tmpl.base'
 
+_digest = schema.text(objects.DIGEST)
+_path = schema.text(objects.PATH)
+
 
 @dataclasses.dataclass(frozen=True)
-class Entry(objects.Record):
+class Entry(schema.Record):
     """A base file that we made, or were about to make.
 
     ``name`` is that of the file, in ``directory``, ``digest`` of the template;
@@ -34,21 +38,21 @@ class Entry(objects.Record):
     ``verified_at`` are seconds since the epoch.
     """
 
-    name: str
-    image_id: str
-    digest: str
-    content: str
-    size: int
-    mode: str
-    inode: int
-    made_at: float
-    directory: str
-    mount: str
-    mark: str = ''
-    target: str = ''
-    converted: bool = False
-    verified_at: float = 0.0
-    damaged: bool = False
+    name: str = field(schema.text('[0-9a-f]{40}'))
+    image_id: str = field(schema.text(objects.SPELLED_ID))
+    digest: str = field(_digest)
+    content: str = field(_digest)
+    size: int = field(schema.whole())
+    mode: str = field(schema.text('[a-z]{1,16}'))
+    inode: int = field(schema.whole(high=(1 << 64) - 1))
+    made_at: float = field(schema.number())
+    directory: str = field(_path)
+    mount: str = field(_path)
+    mark: str = field(schema.text('[0-9a-f]{0,64}'), default='')
+    target: str = field(schema.text(f'|{objects.PATH.pattern}'), default='')
+    converted: bool = field(schema.flag, default=False)
+    verified_at: float = field(schema.number(), default=0.0)
+    damaged: bool = field(schema.flag, default=False)
 
     @property
     def path(self) -> str:
@@ -81,18 +85,6 @@ class Entry(objects.Record):
         return self.mount != mount and self.mount.startswith(
             mount.rstrip('/') + '/'
         )
-
-    @classmethod
-    def _build(cls, fields: dict[str, Any]) -> Self:
-        entry = super()._build(fields)
-        for field in dataclasses.fields(cls):
-            value = getattr(entry, field.name)
-            wanted: Any = field.type
-            if wanted is float:
-                wanted = int, float
-            if not isinstance(value, wanted):
-                raise TypeError(f'{field.name} is {value!r}')
-        return entry
 
 
 def set_mark(fd: int) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which URLs are good, whether the catalog answers or not."""
 
+import contextlib
+
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog as catalog_domain
@@ -44,6 +46,12 @@ class Access:
     def remember(self, image: objects.Image) -> None:
         """Know an image that has just been bound."""
         self._known[image.image_id.lower()] = image
+        self.note_catalog()
+
+    def note_catalog(self) -> None:
+        """Let this host's disks remember how far the catalog is now."""
+        with contextlib.suppress(exceptions.Unavailable):
+            self._start.remember(look=True)
 
     def find(self, url: image_url.ImageUrl) -> objects.Image:
         """Return the binding for which a URL stands.

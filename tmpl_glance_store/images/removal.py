@@ -45,8 +45,11 @@ class Removal:
 
         :raises NotFound: if there is no such image
         :raises WriteDenied: if the copy cannot be removed; nothing changed
+        :raises Unavailable: if the catalog cannot be reached, or is not the
+            one that this host knows
         """
         image = self._access.find(url)
+        self._catalog.history.require()
         holders = [
             location
             for location in self._store.locations
@@ -62,16 +65,15 @@ class Removal:
                 self._collect(image, location)
             self._catalog.bindings.forget(url.digest)
             self._step('template forgotten')
+        self._access.note_catalog()
 
     def _collect(
         self, image: objects.Image, location: local.LocalLocation
     ) -> None:
-        record = self._catalog.bindings.template(image.digest)
+        facts = self._catalog.bindings.facts(image.digest)
         try:
             self._keeper.collect(image.digest, location)
         except exceptions.WriteDenied:
-            if record is not None:  # nothing is removed: bind it again
-                self._catalog.bindings.bind(
-                    image, record.template, location.record.id
-                )
+            if facts is not None:  # nothing is removed: bind it again
+                self._catalog.bindings.bind(image, facts, location.record.id)
             raise

@@ -4,7 +4,6 @@
 import contextlib
 import dataclasses
 import functools
-import secrets
 import time
 from collections.abc import Callable, Iterable
 
@@ -94,14 +93,15 @@ class Upload:
 
         :param size: declared size in bytes, 0 if unknown
         :param verify: is given every byte, in order
-        :raises Duplicate: if the image is bound already
+        :raises Duplicate: if the image is bound to another content
         :raises Invalid: if the stream is not *size* bytes long
         :raises NoSpace, WriteDenied, Stalled, Unavailable: see there
         :raises UnknownHashingAlgorithm: before anything is read
         """
-        self._check_new(image_id)
+        self._check_id(image_id)
         digests.new_hasher(hashing_algo)
         self._access.open()
+        seed = self._catalog.history.begin().seed
         with self._store.stage(size) as staged:
             self._step('staged')
             found = digests.ingest(
@@ -109,29 +109,43 @@ class Upload:
                 hashing_algo,
                 [staged.write, *([verify] if verify else [])],
                 self._write_timeout,
+                seed,
             )
             self._step('hashed')
             template = _template(
                 found, hashing_algo, formats.detect(staged.head(formats.HEAD))
             )
+            token = objects.new_token()
             image = objects.Image(
-                image_id, template.digest, secrets.token_hex(16), time.time()
+                image_id,
+                template.digest,
+                objects.hash_token(token),
+                time.time(),
             )
             self._keep(staged, template, found.pieces, image)
         self._step('bound')
-        url = image_url.ImageUrl.of(self._cluster, image)
+        url = image_url.ImageUrl.of(self._cluster, image, token)
         self._require_copies(url)
         self._access.remember(image)
         return Added(url, template)
 
-    def _check_new(self, image_id: str) -> None:
+    def _check_id(self, image_id: str) -> None:
+        """Refuse what cannot be an image's id, or is one spelled otherwise.
+
+        An image that is bound may come again, with the same content: only the
+        whole stream tells.
+        """
         if not objects.IMAGE_ID.fullmatch(image_id.lower()):
             raise exceptions.Invalid(
                 f'image id {image_id!r} must match {objects.IMAGE_ID.pattern}'
             )
         with contextlib.suppress(exceptions.NotFound):
-            self._catalog.bindings.image(image_id)
-            raise exceptions.Duplicate(f'image {image_id} is stored already')
+            bound = self._catalog.bindings.image(image_id).image_id
+            if bound != image_id:
+                raise exceptions.Duplicate(
+                    f'image {bound} is stored already, whose id differs from '
+                    f'{image_id} in case only'
+                )
 
     def _keep(
         self,
@@ -208,6 +222,7 @@ def _template(
 ) -> objects.Template:
     return objects.Template(
         digest=found.digest,
+        root=found.root,
         size=found.size,
         position=found.position,
         checksum=found.checksum,

@@ -52,10 +52,10 @@ class ImageUrl:
         return cls(**match.groupdict())
 
     @classmethod
-    def of(cls, cluster: str, image: objects.Image) -> Self:
+    def of(cls, cluster: str, image: objects.Image, token: str) -> Self:
         """Return the URL of a binding."""
         # Glance allows upper case in the ids of images, our URLs do not.
-        return cls(cluster, image.image_id.lower(), image.digest, image.token)
+        return cls(cluster, image.image_id.lower(), image.digest, token)
 
     def __str__(self) -> str:
         return (

@@ -41,17 +41,12 @@ def attach(
     states = {each.id: each.state for each in known}
     return local.LocalLocation(
         objects.Location(
-            marker.id,
+            marker.location_id,
             marker.node,
             tier,
             spec.path,
             round(weight, 3),
-            _revived(states.get(marker.id, objects.ACTIVE)),
+            states.get(marker.location_id, objects.ACTIVE),
         ),
         options.reserve,
     )
-
-
-def _revived(state: str) -> str:
-    """A disk that was lost and is here again counts again."""
-    return objects.ACTIVE if state == objects.LOST else state

@@ -2,6 +2,7 @@
 """One location of this host: its disk, its room, and what lies in it."""
 
 import contextlib
+import dataclasses
 import logging
 import os
 import time
@@ -12,12 +13,16 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
 from tmpl_glance_store import layout
 from tmpl_glance_store import objects
+from tmpl_glance_store.catalog import history
 from tmpl_glance_store.localstore import copy as copy_files
 from tmpl_glance_store.localstore import marker as marker_file
+from tmpl_glance_store.localstore import memory
 from tmpl_glance_store.localstore import staging
 
 LOG = logging.getLogger(__name__)
 
+_FILES = 16  # a copy takes five, and its directories
+_NEAR = 0.02  # of the size of a disk: free space that is as good as the same
 _PROBE_AGE = 60  # seconds; a probe lives for an instant
 
 
@@ -32,6 +37,21 @@ class LocalLocation:
         self.record = record
         self.paths = layout.Paths(record.path)
         self._reserve = reserve
+        self._memory = memory.Memory(self.paths)
+
+    @property
+    def memory(self) -> history.Seen | None:
+        """What this disk remembers of the catalog, None if nothing."""
+        return self._memory.seen
+
+    @property
+    def memory_is_old(self) -> bool:
+        """Whether it is time to remember how far the catalog is."""
+        return self._memory.is_old
+
+    def remember(self, seen: history.Seen) -> None:
+        """Let this disk remember what was seen of the catalog."""
+        self._memory.keep(seen)
 
     def check(self) -> None:
         """Make sure that the disk is still there.
@@ -45,7 +65,7 @@ class LocalLocation:
             raise exceptions.LocationRefused(
                 f'location {self.paths.root}: {exc}'
             ) from exc
-        if marker is None or marker.id != self.record.id:
+        if marker is None or marker.location_id != self.record.id:
             raise exceptions.LocationRefused(
                 f'location {self.paths.root}: its marker file '
                 f'{self.paths.marker} is gone; is the disk mounted?'
@@ -58,6 +78,40 @@ class LocalLocation:
         except exceptions.LocationRefused:
             return False
         return True
+
+    def describe(
+        self, known: objects.Location | None = None
+    ) -> objects.Location:
+        """Return the record of this location as it is now.
+
+        :param known: what the catalog has: its state is the operator's, and
+            its free space stays while it is near enough, since each byte that
+            is written would be a write of the catalog otherwise
+        """
+        record = self.record
+        if known is not None:
+            record = dataclasses.replace(record, state=known.state)
+        try:
+            self.check()
+            free, size = fsutil.free_bytes(self.paths.root)
+        except (exceptions.LocationRefused, OSError) as exc:
+            return dataclasses.replace(
+                record, health=objects.MISSING, reason=_line(exc)
+            )
+        if known is not None and abs(free - known.free) < size * _NEAR:
+            free = known.free
+        health, reason = self._health()
+        return dataclasses.replace(
+            record, size=size, free=free, health=health, reason=reason
+        )
+
+    def _health(self) -> tuple[str, str]:
+        """Return (one of ``objects.HEALTH``, why) of a disk that is there."""
+        if not self.is_writable():
+            return objects.READ_ONLY, 'it cannot be written'
+        if not self.has_room(0):
+            return objects.FULL, 'it is under tmpl_store_reserve'
+        return objects.WELL, ''
 
     def problem(self) -> str | None:
         """Return why nothing can be written here now, if so: but for room."""
@@ -88,10 +142,16 @@ class LocalLocation:
         )
 
     def has_room(self, size: int) -> bool:
-        """Tell whether *size* more bytes leave the reserve untouched."""
+        """Tell whether *size* more bytes leave the reserve untouched.
+
+        A file system without inodes has no room either.
+        """
         try:
             free, total = fsutil.free_bytes(self.paths.root)
+            files = fsutil.free_files(self.paths.root)
         except OSError:
+            return False
+        if files is not None and files < _FILES:
             return False
         return free - size >= total * self._reserve / 100
 
@@ -107,7 +167,7 @@ class LocalLocation:
         if not self.has_room(0):
             raise exceptions.NoSpace(
                 f'location {self.paths.root} has less than '
-                f'{self._reserve:g} % free (tmpl_store_reserve)'
+                f'{self._reserve:g} % free (tmpl_store_reserve), or no inodes'
             )
 
     def resume(self, digest: str) -> staging.Staged:
@@ -271,6 +331,8 @@ class LocalLocation:
 
     def clean_incoming(self) -> int:
         """Remove what crashed writers left; return how many there were."""
+        # Of a process that died while it wrote the marker or the memory.
+        fsutil.remove_leftovers(self.paths.root, fsutil.TEMP)
         count = 0
         for name in os.listdir(self.paths.incoming):
             if name.startswith(layout.FETCH):
@@ -296,3 +358,8 @@ def _try_lock(path: str) -> fsutil.DirectoryLock | None:
         return fsutil.lock_directory(path)
     except FileNotFoundError:
         return None
+
+
+def _line(exc: Exception) -> str:
+    """Return what went wrong as a line that a record can hold."""
+    return ''.join(c if c.isprintable() else ' ' for c in str(exc))[:1000]

@@ -11,17 +11,24 @@ from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
 from tmpl_glance_store import layout
 from tmpl_glance_store import objects
+from tmpl_glance_store import schema
 from tmpl_glance_store.options import locations as opts
+from tmpl_glance_store.schema import field
 
 
 @dataclasses.dataclass(frozen=True)
-class Marker(objects.Record):
+class Marker(schema.Record):
     """The file ``location.json``: whose directory this is."""
 
-    id: str
-    cluster: str
-    node: str
-    tier: str
+    id: str = field(schema.text('[a-z0-9-]{1,36}'))
+    cluster: str = field(schema.text(objects.CLUSTER))
+    node: str = field(schema.text(objects.NODE))
+    tier: str = field(schema.choice(*objects.TIERS))
+
+    @property
+    def location_id(self) -> str:
+        """The id of the location: its own, below that of its node."""
+        return f'{self.node}/{self.id}'
 
 
 def read(where: layout.Paths) -> Marker | None:
@@ -76,11 +83,7 @@ def _check_mounted(
     if os.path.exists(where.replaced):
         return
     for each in known:
-        if (
-            each.node == options.node
-            and each.path == spec.path
-            and each.state != objects.LOST
-        ):
+        if each.node == options.node and each.path == spec.path:
             raise exceptions.LocationRefused(
                 f'location {spec.path}: the catalog knows it as '
                 f'{each.id}, but its marker file {where.marker} is gone. '

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import objects
+from tmpl_glance_store.catalog import history
 from tmpl_glance_store.localstore import attaching
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import staging
@@ -37,6 +38,13 @@ class LocalStore:
         """The reasons why locations are not used."""
         return list(self._refused.values())
 
+    def why_refused(self, path: str) -> str | None:
+        """Return why the location at *path* is not used, None if it is."""
+        return next(
+            (why for spec, why in self._refused.items() if spec.path == path),
+            None,
+        )
+
     def attach(self, known: Sequence[objects.Location]) -> None:
         """Open the locations that are not open.
 
@@ -56,6 +64,26 @@ class LocalStore:
                 else:
                     del self._refused[spec]
                     self._attached[location.record.id] = location
+
+    def memories(self) -> list[history.Seen]:
+        """Return what this host's disks remember of the catalog."""
+        return [
+            seen
+            for location in self.locations
+            if (seen := location.memory) is not None
+        ]
+
+    def is_time_to_remember(self) -> bool:
+        """Tell whether a disk would write now how far the catalog is."""
+        return any(each.memory_is_old for each in self.locations)
+
+    def remember(self, seen: history.Seen) -> None:
+        """Let this host's disks remember what was seen of the catalog.
+
+        Not more than once a minute, unless it is another one or was accepted.
+        """
+        for location in self.locations:
+            location.remember(seen)
 
     def get(self, location_id: str) -> local.LocalLocation | None:
         """Return an attached location by its id, or None."""

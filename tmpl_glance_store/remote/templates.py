@@ -147,7 +147,7 @@ class RemoteTemplates:
             give it
         """
         if template.size <= template.piece_size:
-            return bytes.fromhex(template.digest)
+            return bytes.fromhex(template.root)
         with self._lock:
             layer = self._layers.get(template.digest)
         if layer is None:
@@ -157,7 +157,7 @@ class RemoteTemplates:
                     layer,
                     template.size,
                     template.piece_size,
-                    bytes.fromhex(template.digest),
+                    bytes.fromhex(template.root),
                 )
             except ValueError as exc:
                 raise contract.HolderLied(

@@ -28,14 +28,14 @@ def metainfo(
     """
     if not template.size:
         raise exceptions.Invalid('an empty template cannot be transferred')
-    digest = bytes.fromhex(template.digest)
+    root = bytes.fromhex(template.root)
     try:
-        merkle.prove_layer(pieces, template.size, template.piece_size, digest)
+        merkle.prove_layer(pieces, template.size, template.piece_size, root)
     except ValueError as exc:
         raise exceptions.CorruptCopy(f'{template.digest}: {exc}') from exc
     info: dict[str, Any] = {
         'file tree': {
-            NAME: {'': {'length': template.size, 'pieces root': digest}}
+            NAME: {'': {'length': template.size, 'pieces root': root}}
         },
         'meta version': 2,
         'name': NAME,
@@ -44,8 +44,8 @@ def metainfo(
     }
     if ca_pem is not None:
         info['ssl-cert'] = ca_pem
-    # The layer of a single piece would be the digest again: BEP 52 omits it.
-    layers = {digest: pieces} if template.size > template.piece_size else {}
+    # The layer of a single piece would be the root again: BEP 52 omits it.
+    layers = {root: pieces} if template.size > template.piece_size else {}
     return bencode({'info': info, 'piece layers': layers})
 
 

@@ -3,19 +3,22 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from harness.certificates import Authority
+from harness.etcd import Etcd
 from harness.etcd import Member
 from tests.contract.keyvalue import PATIENCE
 from tmpl_glance_store import exceptions
+from tmpl_glance_store.catalog import roles
 from tmpl_glance_store.catalog.contract import Compare
 from tmpl_glance_store.catalog.contract import KeyValue
 from tmpl_glance_store.catalog.contract import Put
 from tmpl_glance_store.catalog.etcd import driver
+from tmpl_glance_store.catalog.etcd import wire
 
 Connect = Callable[[str], driver.EtcdKeyValue]
 
@@ -39,6 +42,8 @@ def every_call(store: KeyValue) -> list[Callable[[], object]]:
     """Return a call of each method that speaks to etcd."""
     return [
         lambda: store.get('/a'),
+        lambda: store.get_all(['/a', '/b']),
+        lambda: store.moment('/a'),
         lambda: store.list('/'),
         lambda: store.commit([], [Put('/a', b'2')]),
         lambda: store.commit([Compare('/a', 0)], []),
@@ -78,6 +83,32 @@ def versions(member: Member, key: str) -> int:
     """Return how often *key* was put since it was made."""
     found: Any = member.client.get(key, metadata=True)
     return int(found[0][1]['version']) if found else 0
+
+
+def require_users(
+    etcd: Etcd, users: Mapping[str, Sequence[roles.Grant]], password: str
+) -> None:
+    """Let *etcd* want users: root, and these with their rights."""
+    client = etcd.members[0].client
+
+    def ask(path: str, **what: object) -> None:
+        client.post(client.get_url(f'/auth/{path}'), json=what)
+
+    for user, grants in {'root': [], **users}.items():
+        ask('user/add', name=user, password=password)
+        ask('role/add', name=user)
+        ask('user/grant', user=user, role=user)
+        for grant in grants:
+            ask(
+                'role/grant',
+                name=user,
+                perm={
+                    'permType': grant.permission.upper(),
+                    'key': wire.encode(grant.key),
+                    'range_end': wire.encode(grant.range_end),
+                },
+            )
+    ask('enable')
 
 
 def compact(member: Member) -> None:

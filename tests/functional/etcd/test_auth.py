@@ -7,67 +7,21 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness import host as hosts
-from harness.agents import Cluster
 from harness.etcd import Etcd
-from harness.host import CLUSTER
 from tests.contract import keyvalue
 from tests.contract.keyvalue import PATIENCE
 from tests.contract.keyvalue import eventually
 from tests.contract.keyvalue import settle
+from tests.functional.etcd.support import require_users
 from tmpl_glance_store import exceptions
+from tmpl_glance_store.catalog import roles
 from tmpl_glance_store.catalog.contract import KeyValue
 from tmpl_glance_store.catalog.contract import Put
 from tmpl_glance_store.catalog.etcd import driver
-from tmpl_glance_store.catalog.etcd import wire
 
 TOKEN_TTL = 1  # seconds without use after which a token ends
-USER, AGENT, PASSWORD = 'tmpl', 'agent', 'pass word/&1'
-ROOT = f'/tmpl/{CLUSTER}/v1'
-
-
-def enable_auth(etcd: Etcd) -> None:
-    """Let etcd have a root, and users for Glance and for agents."""
-    client = etcd.members[0].client
-
-    def ask(path: str, **what: object) -> None:
-        client.post(client.get_url(path), json=what)
-
-    for name, password in (
-        ('root', 'root'),
-        (USER, PASSWORD),
-        (AGENT, PASSWORD),
-    ):
-        ask('/auth/user/add', name=name, password=password)
-    ask('/auth/role/add', name='root')
-    ask('/auth/role/add', name='writer')
-    ask(
-        '/auth/role/grant',
-        name='writer',
-        perm={'permType': 'READWRITE', **wire.range_of('/tmpl/')},
-    )
-    # A comparison of what does not exist, as in commit() without writes.
-    ask(
-        '/auth/role/grant',
-        name='writer',
-        perm={'permType': 'READ', 'key': wire.encode('\0')},
-    )
-    ask('/auth/role/add', name='agent')
-    ask(
-        '/auth/role/grant',
-        name='agent',
-        perm={'permType': 'READ', **wire.range_of(f'{ROOT}/')},
-    )
-    for kind in 'templates', 'locations', 'copies', 'nodes':
-        ask(
-            '/auth/role/grant',
-            name='agent',
-            perm={'permType': 'READWRITE', **wire.range_of(f'{ROOT}/{kind}/')},
-        )
-    ask('/auth/user/grant', user=AGENT, role='agent')
-    ask('/auth/user/grant', user='root', role='root')
-    ask('/auth/user/grant', user=USER, role='writer')
-    ask('/auth/enable')
+USER, PASSWORD = 'tmpl', 'pass word/&1'
+WHOLE = [roles.Grant('readwrite', '/tmpl/', '/tmpl0')]
 
 
 @pytest.fixture(scope='module')
@@ -77,7 +31,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
         tmp_path_factory.mktemp('etcd'),
         options=['--auth-token-ttl', str(TOKEN_TTL)],
     ) as etcd:
-        enable_auth(etcd)
+        require_users(etcd, {USER: WHOLE}, PASSWORD)
         yield etcd
 
 
@@ -195,7 +149,7 @@ def test_the_password_may_change_meanwhile(
     store.get('/tmpl/a')
 
 
-def test_what_the_user_may_not_do_is_unavailable(
+def test_what_the_user_may_not_do_is_forbidden(
     make_store: Callable[[], driver.EtcdKeyValue], etcd: Etcd
 ) -> None:
     for call in (
@@ -203,37 +157,12 @@ def test_what_the_user_may_not_do_is_unavailable(
         lambda: make_store().commit([], [Put('/other', b'1')]),
         lambda: make_store().watch('/other'),
     ):
-        with pytest.raises(exceptions.Unavailable, match='permission denied'):
+        with pytest.raises(exceptions.Forbidden, match='permission denied'):
             call()
     nobody = driver.EtcdKeyValue(etcd.url)
     with pytest.raises(exceptions.Unavailable, match='user name is empty'):
         nobody.get('/tmpl/a')
     nobody.close()
-
-
-def test_an_agent_needs_no_permission_to_write_images(
-    etcd: Etcd, tmp_path: pathlib.Path, password_file: pathlib.Path
-) -> None:
-    """With the permissions that doc/source/admin/cluster.rst gives."""
-
-    def url(user: str) -> str:
-        return f'{etcd.url}?user={user}&password_file={password_file}'
-
-    data = hosts.content(300_000)
-    with Cluster(tmp_path / 'cluster', url(USER)) as cluster:
-        source = cluster.node('n1', 'hdd:disk:10').start()
-        agent = cluster.node(
-            'n2', 'hdd:disk:10', tmpl_store_catalog=url(AGENT)
-        ).start()
-        image = hosts.add(source.host.parts(), data)
-        cluster.wait_for_holders(image.digest, 'n1', 'n2')
-        assert agent.metric('agent_failed_passes_total') == 0
-        hosts.remove(source.host.parts(), image)
-        cluster.wait_until_clean()
-        store = driver.EtcdKeyValue(url(AGENT))
-        with pytest.raises(exceptions.Unavailable, match='permission denied'):
-            store.commit([], [Put(f'{ROOT}/images/forged', b'1')])
-        store.close()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from harness.etcd import Etcd
 from tests.contract.keyvalue import PATIENCE
+from tests.contract.keyvalue import settle
 from tests.functional.etcd.support import Connect
 from tests.functional.etcd.support import compact
 from tests.functional.etcd.support import every_call
@@ -79,6 +80,24 @@ def test_a_prefix_may_be_empty_or_of_any_script(
     with contextlib.closing(store.watch('')) as watch:
         store.commit([], [Delete(keys[0])])
         assert watch.wait(PATIENCE)
+
+
+def test_a_key_that_is_not_utf8_stops_nobody(
+    shared: Etcd, store: driver.EtcdKeyValue
+) -> None:
+    client = shared.members[0].client
+    with contextlib.closing(store.watch('/odd/')) as watch:
+        settle(watch)
+        client.post(
+            client.get_url('/kv/put'),
+            json={'key': wire.encode(b'/odd/\xff'), 'value': ''},
+        )
+        store.commit([], [Put('/odd/a', b'1')])
+        keys = ['/odd/a', '/odd/\udcff']
+        assert [each.key for each in store.list('/odd/')] == keys
+        assert watch.wait(PATIENCE)
+        settle(watch)
+        assert {each.key for each in watch.take() or ()} == {*keys}
 
 
 def test_the_last_write_of_a_key_counts(store: driver.EtcdKeyValue) -> None:

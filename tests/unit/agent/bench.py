@@ -18,6 +18,7 @@ from tmpl_glance_store.agent import absences
 from tmpl_glance_store.agent import act
 from tmpl_glance_store.agent import base_files
 from tmpl_glance_store.agent import fetching
+from tmpl_glance_store.agent import places
 from tmpl_glance_store.agent import plan
 from tmpl_glance_store.agent import reconciler
 from tmpl_glance_store.agent import report
@@ -151,21 +152,30 @@ class Bench:
             transfers=self.transfers,
             fetching=self.fetching,
             actor=act.Actor(
-                catalog=self.here.catalog,
                 store=self.here.store,
                 keeper=self.here.keeper,
                 fetching=self.fetching,
                 seeding=self.seeding,
             ),
             base_files=base_files.Step(),
+            places=places.Places(
+                node=self.host.options.node,
+                catalog=self.here.catalog,
+                store=self.here.store,
+            ),
         )
 
-    def announce(self, name: str, *fetching: str) -> int:
+    def announce(self, name: str, *fetching: str, instance: str = '') -> int:
         """Let a node live; return its lease."""
         lease = self.here.catalog.nodes.grant(600)
         self.here.catalog.nodes.announce(
             objects.Node(
-                name, f'http://{name}', f'127.0.0.1:{len(name)}', '1', fetching
+                name,
+                f'http://{name}',
+                f'127.0.0.1:{len(name)}',
+                '1',
+                fetching,
+                instance=instance,
             ),
             lease,
         )
@@ -182,6 +192,10 @@ class Bench:
     def states(self) -> list[str]:
         """Return the states of the copies, as the status shows them."""
         return [each.state for each in self.report.status().copies]
+
+    def recorded(self, digest: str) -> list[objects.Copy]:
+        """Return the records of a template's copies."""
+        return self.here.catalog.copies.of(digest)
 
     def holders(self, digest: str) -> set[str]:
         """Return the nodes that have a copy."""

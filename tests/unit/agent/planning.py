@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cluster on paper, and the plans of its nodes."""
 
+from tests import facts
 from tmpl_glance_store import objects
 from tmpl_glance_store.agent import plan
 from tmpl_glance_store.placement import all_nodes
 from tmpl_glance_store.placement import contract
 
-T = 'aa' * 32
-OTHER = 'bb' * 32
-THIRD = 'cc' * 32
+#: Three templates, by digest; the plan goes by their order.
+TEMPLATES = {
+    each.digest: each
+    for each in (facts.template(name, 1000) for name in 'abc')
+}
+T, OTHER, THIRD = sorted(TEMPLATES)
 ALL_LIVE = frozenset({'n1', 'n2', 'n3', 'n4'})
 
 
@@ -30,18 +34,15 @@ class InOrder(contract.Policy):
         return iter(())
 
 
-def location(name, node, tier=objects.SSD, state=objects.ACTIVE):
-    return objects.Location(name, node, tier, f'/srv/{name}', 100.0, state)
-
-
-def template(digest=T, size=1000, position=0):
-    return objects.Template(
-        digest, size, position, 'md5', 'sha512', 'hash', 1 << 20, 0.0
+def location(location_id, tier=objects.SSD, state=objects.ACTIVE):
+    node, _, name = location_id.partition('/')
+    return objects.Location(
+        location_id, node, tier, f'/srv/{name}', 100.0, state
     )
 
 
 def record(digest=T, images=('image',), **fields):
-    return objects.TemplateRecord(template(digest), images, **fields)
+    return objects.TemplateRecord(TEMPLATES[digest], images, **fields)
 
 
 def deleted(digest=T):
@@ -52,12 +53,12 @@ def deleted(digest=T):
 CLUSTER = {
     each.id: each
     for each in (
-        location('a1', 'n1'),
-        location('a2', 'n1', state=objects.DRAINING),
-        location('b', 'n2'),
-        location('c', 'n3'),
-        location('d', 'n4'),
-        location('s', 'glance', objects.STAGING),
+        location('n1/a1'),
+        location('n1/a2', state=objects.DRAINING),
+        location('n2/b'),
+        location('n3/c'),
+        location('n4/d'),
+        location('glance/s', objects.STAGING),
     )
 }
 
@@ -98,4 +99,4 @@ def actions(node, **seen):
     return list(plan_of(node, **seen).actions)
 
 
-SPARED = {'a1': [T], 'b': [T], 'c': [T]}
+SPARED = {'n1/a1': [T], 'n2/b': [T], 'n3/c': [T]}

@@ -13,7 +13,9 @@ def cluster(*live: str) -> Snapshot:
     return Snapshot(
         {},
         {
-            name: objects.Location(name, name, 'ssd', '/srv', 1.0)
+            f'{name}/disk': objects.Location(
+                f'{name}/disk', name, 'ssd', '/srv', 1.0
+            )
             for name in ('n1', 'n2', 'n3')
         },
         {},

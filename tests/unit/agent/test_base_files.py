@@ -5,14 +5,16 @@ import types
 
 import pytest
 
+from tests import facts
 from tmpl_glance_store import imagecache
 from tmpl_glance_store import layout
 from tmpl_glance_store import objects
 from tmpl_glance_store.agent import base_files
 from tmpl_glance_store.catalog import snapshot
 
-A, B, C = 'a' * 64, 'b' * 64, 'c' * 64
-HERE = 'location 1'
+TEMPLATES = {each.digest: each for each in map(facts.template, 'abc')}
+A, B, C = TEMPLATES
+HERE = 'n1/location'
 
 
 class Cache:
@@ -33,25 +35,12 @@ class Cache:
         return self.outcome
 
 
-def template(digest):
-    return objects.Template(
-        digest=digest,
-        size=1,
-        position=0,
-        checksum='',
-        hashing_algo='sha512',
-        multihash='',
-        piece_size=1 << 20,
-        created_at=1.0,
-    )
-
-
 def now(templates, **copies):
     """Return a snapshot of {digest: images}, with the copies of one disk."""
     return snapshot.Snapshot(
         templates={
             digest: objects.TemplateRecord(
-                template(digest),
+                TEMPLATES[digest],
                 tuple(images or ()),
                 deleted_at=None if images else 1.0,
             )

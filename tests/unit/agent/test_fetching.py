@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which fetches begin, in which room, and what is left of them."""
 
-import dataclasses
 import pathlib
 
 import pytest
 
 from harness import host as hosts
-from harness.host import CLUSTER
 from harness.host import add
 from harness.host import remove
 from tests.unit.agent.bench import DATA
@@ -77,19 +75,12 @@ def test_a_template_that_is_only_pinned_is_fetched_and_stays(
     bench: Bench,
 ) -> None:
     image = add(bench.there, DATA)
-    record = bench.here.catalog.bindings.template(image.digest)
-    store = bench.here.catalog.records.store
-    key = f'/tmpl/{CLUSTER}/v1/templates/{image.digest}'
-    store.commit(
-        [],
-        [
-            contract.Delete(f'/tmpl/{CLUSTER}/v1/images/{image.image_id}'),
-            contract.Put(
-                key,
-                dataclasses.replace(record, images=(), pinned=True).to_json(),
-            ),
-        ],
-    )
+    bindings = bench.here.catalog.bindings
+    bindings.pin(image.digest, True)
+    bindings.unbind(bindings.image(image.image_id))
+    records = bench.here.catalog.records
+    key = records.deletions.at(image.digest)
+    records.store.commit([], [contract.Delete(key)])
     bench.run()
     assert bench.holders(image.digest) == {'n1', 'n2'}
     assert bench.run().actions == ()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's lease: announced once, renewed in time, and given back."""
 
+import dataclasses
 import pathlib
 
 import pytest
@@ -137,3 +138,39 @@ def test_the_end_does_not_depend_on_the_catalog(
     bench.lease.announce(NODE)
     monkeypatch.setattr(bench.catalog.nodes, 'revoke', unavailable)
     bench.lease.end()
+
+
+def test_it_is_held_from_the_announcement_to_the_loss(bench: Bench) -> None:
+    assert not bench.lease.is_held
+    bench.lease.announce(NODE)
+    assert bench.lease.is_held
+    bench.expire()
+    assert bench.lease.is_held  # nobody has noticed yet
+    bench.lease.renew()
+    assert not bench.lease.is_held
+    bench.lease.announce(NODE)
+    assert bench.lease.is_held
+
+
+def test_it_is_not_held_while_another_instance_lives(bench: Bench) -> None:
+    other = dataclasses.replace(NODE, instance='another')
+    lease = bench.catalog.nodes.grant(TTL)
+    bench.catalog.nodes.announce(other, lease)
+    for _ in range(2):
+        with pytest.raises(exceptions.Duplicate, match='node n1, at http'):
+            bench.lease.announce(NODE)
+        assert not bench.lease.is_held
+    assert bench.catalog.nodes.live() == {'n1': other}
+    bench.catalog.nodes.revoke(lease)
+    bench.lease.announce(NODE)
+    assert bench.lease.is_held
+    assert bench.catalog.nodes.live() == {'n1': NODE}
+
+
+def test_it_is_not_held_while_the_announcement_fails(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.catalog.nodes, 'announce', unavailable)
+    with pytest.raises(exceptions.Unavailable):
+        bench.lease.announce(NODE)
+    assert not bench.lease.is_held

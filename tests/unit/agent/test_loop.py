@@ -108,6 +108,28 @@ def test_a_mistake_of_ours_does_not_end_the_loop(
     assert 'oops' in caplog.text
 
 
+@pytest.mark.parametrize('kind', [exceptions.Unavailable, RuntimeError])
+def test_the_same_failure_is_logged_once_until_a_pass_succeeds(
+    caplog: pytest.LogCaptureFixture, kind: type[Exception]
+) -> None:
+    bench = Bench(
+        kind('away'),
+        kind('away'),
+        kind('gone'),
+        kind('away'),
+        None,
+        kind('away'),
+    )
+    with caplog.at_level(logging.WARNING, agent_loop.LOG.name):
+        bench.loop.run()
+    said = [
+        str(each.exc_info[1] if each.exc_info else each.args[0])
+        for each in caplog.records
+    ]
+    assert said == ['away', 'gone', 'away', 'away']
+    assert bench.failures == 5
+
+
 def test_health_tells_what_hinders_the_passes() -> None:
     bench = Bench(exceptions.Unavailable('the catalog is away'))
     assert bench.loop.healthy() == (False, 'no pass has been made yet')

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plans of many nodes: they come, they go, and they come to rest."""
 
-import dataclasses
 import time
 
+from tests import facts
 from tests.unit.agent.planning import ALL_LIVE
 from tests.unit.agent.planning import CLUSTER
 from tests.unit.agent.planning import OTHER
@@ -15,7 +15,6 @@ from tests.unit.agent.planning import deleted
 from tests.unit.agent.planning import location
 from tests.unit.agent.planning import plan_of
 from tests.unit.agent.planning import record
-from tests.unit.agent.planning import template
 from tmpl_glance_store import objects
 from tmpl_glance_store.agent import plan
 from tmpl_glance_store.agent.plan import Fetch
@@ -23,30 +22,45 @@ from tmpl_glance_store.agent.plan import Release
 from tmpl_glance_store.placement import all_nodes
 from tmpl_glance_store.placement import hash_range
 
+
+def records(count):
+    """Return *count* templates, evenly spread over the positions."""
+    templates = (
+        facts.template(str(n), position=n * (objects.SPACE // count))
+        for n in range(count)
+    )
+    return [
+        objects.TemplateRecord(each, ('image',))
+        for each in sorted(templates, key=lambda each: each.digest)
+    ]
+
+
 # Nodes that come and go
 
 
 def test_a_node_that_is_away_for_a_moment_is_not_replaced():
     assert (
-        actions('n3', recorded={'a1': [T], 'b': [T]}, live=ALL_LIVE - {'n2'})
+        actions(
+            'n3', recorded={'n1/a1': [T], 'n2/b': [T]}, live=ALL_LIVE - {'n2'}
+        )
         == []
     )
 
 
 def test_a_node_that_is_gone_is_replaced():
     away = {'live': ALL_LIVE - {'n2'}, 'gone': {'n2'}}
-    assert actions('n3', recorded={'a1': [T], 'b': [T]}, **away) == [
-        Fetch(T, 'c')
+    assert actions('n3', recorded={'n1/a1': [T], 'n2/b': [T]}, **away) == [
+        Fetch(T, 'n3/c')
     ]
-    assert actions('n4', recorded={'a1': [T], 'b': [T]}, **away) == []
+    assert actions('n4', recorded={'n1/a1': [T], 'n2/b': [T]}, **away) == []
 
 
 def test_a_node_that_is_back_counts_again_without_a_fetch():
     # n3 has replaced it: a cache now.
     assert actions('n2', recorded=SPARED) == []
     assert actions('n3', recorded=SPARED) == []
-    assert actions('n3', recorded=SPARED, low={'c'}) == [
-        Release(T, 'c', ('a1', 'b'))
+    assert actions('n3', recorded=SPARED, low={'n3/c'}) == [
+        Release(T, 'n3/c', ('n1/a1', 'n2/b'))
     ]
 
 
@@ -54,27 +68,19 @@ def test_a_copy_on_a_gone_node_does_not_make_another_superfluous():
     assert (
         actions(
             'n4',
-            recorded={'a1': [T], 'b': [T], 'd': [T]},
+            recorded={'n1/a1': [T], 'n2/b': [T], 'n4/d': [T]},
             live=ALL_LIVE - {'n2'},
             gone={'n2'},
-            low={'d'},
+            low={'n4/d'},
         )
         == []
     )
 
 
 def test_a_new_ssd_moves_only_the_affected_templates():
-    before = [location(f'ssd{n}', f'node{n}') for n in range(10)]
-    after = [*before, location('new', 'new')]
-    templates = [
-        dataclasses.replace(
-            record(f'{n:064x}'),
-            template=template(
-                f'{n:064x}', position=n * (objects.SPACE // 500)
-            ),
-        )
-        for n in range(500)
-    ]
+    before = [location(f'node{n}/ssd') for n in range(10)]
+    after = [*before, location('new/ssd')]
+    templates = records(500)
     layouts = [hash_range.HashRange(each, 2) for each in (before, after)]
     targets = [
         {
@@ -86,7 +92,7 @@ def test_a_new_ssd_moves_only_the_affected_templates():
         for layout in layouts
     ]
     affected = {
-        digest for digest, wanted in targets[1].items() if 'new' in wanted
+        digest for digest, wanted in targets[1].items() if 'new/ssd' in wanted
     }
     assert 0 < len(affected) < 2 * 2 * 500 / 11
     locations = {each.id: each for each in after}
@@ -112,11 +118,11 @@ def test_a_new_ssd_moves_only_the_affected_templates():
         )
         assert todo.actions == (
             tuple(
-                Fetch(digest, 'new')
+                Fetch(digest, 'new/ssd')
                 for digest in targets[0]
                 if digest in affected
             )
-            if each.id == 'new'
+            if each.id == 'new/ssd'
             else ()
         )
 
@@ -126,8 +132,8 @@ def test_a_new_ssd_moves_only_the_affected_templates():
 
 def test_the_plan_depends_on_nothing_but_what_is_seen():
     seen = {
-        'recorded': {'b': [T, OTHER], 'c': [THIRD]},
-        'low': {'c'},
+        'recorded': {'n2/b': [T, OTHER], 'n3/c': [THIRD]},
+        'low': {'n3/c'},
         'templates': [record(T), record(OTHER), deleted(THIRD)],
     }
     for node in 'n1', 'n2', 'n3', 'n4', 'glance':
@@ -135,7 +141,7 @@ def test_the_plan_depends_on_nothing_but_what_is_seen():
 
 
 def test_a_cluster_that_follows_its_plans_comes_to_rest():
-    recorded = {'s': {T, OTHER}, 'c': {T}}
+    recorded = {'glance/s': {T, OTHER}, 'n3/c': {T}}
     templates = [record(T), record(OTHER, pinned=True)]
     nodes = sorted({each.node for each in CLUSTER.values()})
     for _ in range(5):
@@ -159,37 +165,35 @@ def test_a_cluster_that_follows_its_plans_comes_to_rest():
         if not todo:
             break
     assert recorded == {
-        's': set(),
-        'a1': {T, OTHER},
-        'b': {T, OTHER},
-        'c': {T, OTHER},
-        'd': {OTHER},
+        'glance/s': set(),
+        'n1/a1': {T, OTHER},
+        'n2/b': {T, OTHER},
+        'n3/c': {T, OTHER},
+        'n4/d': {OTHER},
     }
 
 
 def test_a_thousand_templates_on_a_thousand_nodes_are_planned_quickly():
     locations = {
-        f'ssd{n}': location(f'ssd{n}', f'node{n}') for n in range(1000)
+        each.id: each
+        for each in (location(f'node{n}/ssd') for n in range(1000))
     }
     layout = hash_range.HashRange(list(locations.values()), 3)
     everywhere = all_nodes.AllNodes(list(locations.values())[:1], 1)
-    templates, copies = [], {}
-    for n in range(1000):
-        digest = f'{n:064x}'
-        position = n * (objects.SPACE // 1000)
-        templates.append(
-            objects.TemplateRecord(
-                template(digest, position=position), ('image',)
-            )
-        )
-        copies[digest] = {each.id for each in layout.targets(position)}
-    held = {digest for digest, ids in copies.items() if 'ssd0' in ids}
+    templates = records(1000)
+    copies = {
+        each.template.digest: {
+            where.id for where in layout.targets(each.template.position)
+        }
+        for each in templates
+    }
+    held = {digest for digest, ids in copies.items() if 'node0/ssd' in ids}
     observed = plan.Observed(
         node='node0',
         templates=templates,
         locations=locations,
         copies=copies,
-        held={'ssd0': held},
+        held={'node0/ssd': held},
         live=frozenset(each.node for each in locations.values()),
     )
     start = time.process_time()

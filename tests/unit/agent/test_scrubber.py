@@ -38,9 +38,7 @@ def test_a_copy_that_was_never_proved_is_due_at_once(
     digest = scrubs.add()
     (copy,) = scrubs.catalog.copies.of(digest)
     scrubs.catalog.copies.forget(digest, copy.location_id)
-    scrubs.catalog.copies.adopt(
-        scrubs.catalog.bindings.template(digest).template, copy.location_id
-    )
+    scrubs.catalog.copies.adopt(digest, copy.location_id)
     assert scrubs.proved_at(digest) is None
     assert scrubs.scrubber.scrub_next()
     assert scrubs.proved_at(digest) == scrubs.clock.now

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the scrubber makes of a copy that is not as it should be."""
 
+import json
+
 import pytest
 
 from harness import agents
@@ -11,6 +13,7 @@ from tests.unit.agent.scrubbing import DATA
 from tests.unit.agent.scrubbing import ScrubBench
 from tests.unit.agent.scrubbing import unavailable
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import schema
 
 
 def test_a_copy_that_has_rotted_goes_to_quarantine(scrubs: ScrubBench) -> None:
@@ -42,6 +45,33 @@ def test_a_copy_of_which_a_file_is_missing_goes_to_quarantine(
     assert scrubs.bad == [digest]
     assert len(scrubs.host.quarantined()) == 1
     assert not scrubs.scrubber.scrub_next()
+
+
+@pytest.mark.parametrize('version', [schema.VERSION - 1, schema.VERSION + 1])
+def test_a_copy_of_another_release_is_left_alone(
+    scrubs: ScrubBench, version: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    digest = scrubs.add()
+    (copy,) = scrubs.host.copies(digest)
+    facts = json.loads((copy / 'template.json').read_bytes())
+    (copy / 'template.json').unlink()
+    (copy / 'template.json').write_text(
+        json.dumps({**facts, 'version': version})
+    )
+    scrubs.pass_time()
+    assert scrubs.scrubber.scrub_next()
+    assert (scrubs.bad, scrubs.proved) == ([], [])
+    assert scrubs.host.copies(digest) == [copy]
+    assert f'of version {version}' in caplog.text
+    (location,) = (
+        each for each in scrubs.parts.store.locations if each.holds(digest)
+    )
+    record = scrubs.catalog.copies.of(digest)
+    scrubs.parts.keeper.adopt(digest, location, *record)
+    assert scrubs.host.copies(digest) == [copy]
+    assert scrubs.catalog.copies.of(digest) == record
+    with pytest.raises(exceptions.Unavailable, match='of version'):
+        location.hold(digest, 1)
 
 
 @pytest.mark.parametrize('size', [0, len(DATA) - 1, len(DATA) + 1])

@@ -1,31 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 """Templates, images and rivals of the tests of the catalog."""
 
+from tests import facts
 from tmpl_glance_store import objects
+from tmpl_glance_store.catalog.contract import Delete
 from tmpl_glance_store.catalog.contract import Put
 
 NOW = 1000.0
-ROOT = '/tmpl/blue/v1'
+ROOT = '/tmpl/blue/v2'
+STATE = f'{ROOT}/state'
+#: Locations of one node, which the catalog of the fixture knows.
+X, Y, Z = LOCATIONS = ('n/x', 'n/y', 'n/z')
 
 
-def template(name='a'):
-    return objects.Template(
-        digest=name * 64,
-        size=5,
-        position=7,
-        checksum='c',
-        hashing_algo='sha512',
-        multihash='m',
-        piece_size=1 << 18,
-        created_at=1.0,
+template = facts.template
+
+
+def image(image_id='one', name='a', token='0'):
+    return objects.Image(
+        image_id,
+        facts.digest(name),
+        objects.hash_token(facts.token(token)),
+        2.0,
     )
 
 
-def image(image_id='one', name='a', token='0' * 32):
-    return objects.Image(image_id, name * 64, token, 2.0)
-
-
 A, B = template('a'), template('b')
+
+
+def written(catalog):
+    """Return all that is written, but for what is said of locations."""
+    return [
+        each
+        for each in catalog.records.store.list('/')
+        if not each.key.startswith(f'{STATE}/locations/')
+    ]
+
+
+def places(catalog, digest):
+    """Return the ids of the locations with a copy, intended or complete."""
+    return [each.location_id for each in catalog.copies.of(digest)]
 
 
 def before_commit(catalog, action):
@@ -47,26 +61,55 @@ def put(catalog, copy):
         [],
         [
             Put(
-                f'{ROOT}/copies/{copy.digest}/{copy.location_id}',
+                f'{STATE}/copies/{copy.location_id}/{copy.digest}',
                 copy.to_json(),
             )
         ],
     )
 
 
-def place(catalog, location_id, node, **fields):
-    catalog.locations.put(
-        objects.Location(
-            location_id,
-            node,
-            **{
-                'tier': 'ssd',
-                'path': f'/{location_id}',
-                'weight': 1.0,
-                **fields,
-            },
-        )
+def remove(catalog, name):
+    """Lose a record below state/."""
+    catalog.records.store.commit([], [Delete(f'{STATE}/{name}')])
+
+
+def location(location_id, **fields):
+    return objects.Location(
+        location_id,
+        location_id.partition('/')[0],
+        **{
+            'tier': 'ssd',
+            'path': f'/{location_id}',
+            'weight': 1.0,
+            **fields,
+        },
     )
+
+
+def place(catalog, location_id, **fields):
+    catalog.locations.put(location(location_id, **fields))
+
+
+def place_all(catalog):
+    for each in LOCATIONS:
+        place(catalog, each)
+
+
+def node(name, **fields):
+    return objects.Node(
+        name,
+        **{
+            'api': f'https://{name}:1',
+            'swarm': f'{name}:2',
+            'release': '1.0',
+            'instance': f'the agent of {name}',
+            **fields,
+        },
+    )
+
+
+def announce(catalog, name, **fields):
+    catalog.nodes.announce(node(name, **fields), catalog.nodes.grant(60))
 
 
 def agrees(catalog):

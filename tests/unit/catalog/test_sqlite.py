@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The contract on SQLite, and what befalls one file."""
+
 import os
 import sqlite3
-import stat
 import subprocess
 import sys
-import threading
 
 import pytest
 
 from tests.contract import keyvalue
 from tmpl_glance_store import exceptions
 from tmpl_glance_store.catalog import sqlite
-from tmpl_glance_store.catalog.contract import Compare
-from tmpl_glance_store.catalog.contract import Delete
 from tmpl_glance_store.catalog.contract import Put
 
 
@@ -32,21 +30,6 @@ def store(url):
 def impatient(monkeypatch):
     """Wait for nobody; to be asked for before ``store``."""
     monkeypatch.setattr(sqlite, '_BUSY_TIMEOUT', 0)
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    class Clock:
-        now = 1000.0
-
-        def time(self):
-            return self.now
-
-        monotonic = time
-
-    clock = Clock()
-    monkeypatch.setattr(sqlite, 'time', clock)
-    return clock
 
 
 class TestSQLiteKeyValue(keyvalue.KeyValueContract):
@@ -89,18 +72,6 @@ def test_a_path_that_cannot_be_made_is_a_bad_configuration(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(exceptions.BadConfiguration, match='tmpl_store_cata'):
         sqlite.SQLiteKeyValue(f'sqlite:///{tmp_path}/file/c.sqlite')
-
-
-def test_the_tokens_in_the_file_are_not_for_others(tmp_path):
-    old = os.umask(0)
-    try:
-        store = sqlite.SQLiteKeyValue(f'sqlite:///{tmp_path}/d/c.sqlite')
-        store.commit([], [Put('/a', b'1')])
-    finally:
-        os.umask(old)
-    paths = [tmp_path / 'd', *(tmp_path / 'd').iterdir()]
-    assert len(paths) > 1
-    assert not [p for p in paths if stat.S_IMODE(p.stat().st_mode) & 0o007]
 
 
 def test_a_file_that_is_no_database_is_a_bad_configuration(tmp_path, url):
@@ -229,47 +200,3 @@ def test_a_commit_is_on_stable_storage(store):
     db = store._connection()
     assert db.execute('PRAGMA synchronous').fetchone() == (2,)
     assert db.execute('PRAGMA journal_mode').fetchone() == ('wal',)
-
-
-def test_a_lease_lives_until_its_time_is_over(store, clock):
-    lease = store.grant(10)
-    store.commit([], [Put('/a', b'1', lease)])
-    clock.now += 9.9
-    assert store.get('/a').value == b'1'
-    assert store.keep_alive(lease)
-    clock.now += 9.9
-    assert [e.key for e in store.list('/')] == ['/a']
-    clock.now += 0.1
-    assert store.get('/a') is None
-    assert store.list('/') == []
-    assert not store.keep_alive(lease)
-
-
-def test_an_expired_lease_is_swept_with_its_keys(store, clock):
-    store.commit([], [Put('/a', b'1', store.grant(10))])
-    clock.now += 10
-    store.commit([], [Delete('/b')])
-    count = 'SELECT (SELECT count(*) FROM entries), count(*) FROM leases'
-    assert store._connection().execute(count).fetchone() == (0, 0)
-
-
-def test_an_expired_key_counts_as_absent_before_it_is_swept(store, clock):
-    store.commit([], [Put('/a', b'1', store.grant(10))])
-    seen = store.get('/a').revision
-    clock.now += 10
-    assert not store.commit([Compare('/a', seen)], [])
-    assert store.commit([Compare('/a', 0)], [Put('/a', b'2')])
-
-
-def test_a_quiet_watch_waits_for_the_whole_timeout(monkeypatch, store, clock):
-    watch = store.watch('/')
-    waits = []
-
-    def wait(_, seconds):
-        waits.append(seconds)
-        clock.now += seconds
-
-    monkeypatch.setattr(threading.Event, 'wait', wait)
-    assert not watch.wait(1)
-    assert sum(waits) == pytest.approx(1)
-    assert len(waits) >= 5

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A view of the catalog: listed once, then kept by a watch."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.contract.keyvalue import settle
+from tests.unit.catalog.support import LOCATIONS
+from tests.unit.catalog.support import STATE
 from tests.unit.catalog.support import A
 from tests.unit.catalog.support import B
+from tests.unit.catalog.support import X
+from tests.unit.catalog.support import Y
+from tests.unit.catalog.support import Z
 from tests.unit.catalog.support import image
 from tmpl_glance_store import exceptions
-from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog as domain
 from tmpl_glance_store.catalog import contract
 from tmpl_glance_store.catalog import snapshot as catalog_snapshot
@@ -75,10 +80,10 @@ def view(
 
 
 def change(catalog: domain.Catalog, key: str) -> contract.Change:
-    """Return what a watch tells of a key below the root now."""
-    entry = catalog.records.store.get(f'{catalog.root}/{key}')
+    """Return what a watch tells of a key below state/ now."""
+    entry = catalog.records.store.get(f'{STATE}/{key}')
     if entry is None:
-        return contract.Change(f'{catalog.root}/{key}', None, 1 << 40)
+        return contract.Change(f'{STATE}/{key}', None, 1 << 40)
     return contract.Change(entry.key, entry.value, entry.revision)
 
 
@@ -90,9 +95,9 @@ def test_a_view_is_empty_before_it_looks(view: catalog_view.View) -> None:
 def test_all_is_listed_once(
     catalog: domain.Catalog, view: catalog_view.View, lists: list[float]
 ) -> None:
-    catalog.bindings.bind(image(), A, 'x')
+    catalog.bindings.bind(image(), A, X)
     seen = view.update()
-    assert seen.complete(A.digest) == {'x'}
+    assert seen.complete(A.digest) == {X}
     assert view.update() is seen
     assert not view.wait(0)
     assert len(lists) == 1
@@ -104,15 +109,16 @@ def test_what_a_watch_tells_is_taken_in_without_a_list(
     told: Told,
     lists: list[float],
 ) -> None:
-    catalog.bindings.bind(image(), A, 'x')
+    catalog.bindings.bind(image(), A, X)
     before = view.update()
-    catalog.copies.adopt(B, 'y')
-    catalog.copies.forget(A.digest, 'x')
+    catalog.bindings.restore(B)
+    catalog.copies.adopt(B.digest, Y)
+    catalog.copies.forget(A.digest, X)
     told.changes = [
         change(catalog, f'templates/{B.digest}'),
-        change(catalog, f'copies/{B.digest}/y'),
-        change(catalog, f'copies/{A.digest}/x'),
-        change(catalog, 'images/one'),
+        change(catalog, f'copies/{Y}/{B.digest}'),
+        change(catalog, f'copies/{X}/{A.digest}'),
+        change(catalog, 'anything/else'),
     ]
     after = view.update()
     assert set(after.templates) == {A.digest, B.digest}
@@ -124,14 +130,12 @@ def test_what_a_watch_tells_is_taken_in_without_a_list(
 def test_what_a_list_has_shown_is_not_taken_in_again(
     catalog: domain.Catalog, view: catalog_view.View, told: Told
 ) -> None:
-    location = objects.Location('x', 'n1', 'ssd', '/x', 1.0)
-    catalog.locations.put(location)
-    old = change(catalog, 'locations/x')
-    catalog.copies.intend(A.digest, 'x')
+    old = change(catalog, f'locations/{X}')
+    catalog.copies.intend(A.digest, X)
     seen = view.update()
     told.changes = [contract.Change(old.key, None, old.revision)]
     assert view.update() is seen
-    assert view.snapshot.locations == {'x': location}
+    assert set(view.snapshot.locations) == set(LOCATIONS)
 
 
 @pytest.mark.parametrize('why', ['missed', 'old'])
@@ -164,22 +168,55 @@ def test_a_list_that_failed_is_made_up_for(
             view.reload()
     assert view.snapshot is seen
     assert view.wait(0)
-    catalog.copies.intend(A.digest, 'x')
+    catalog.copies.intend(A.digest, X)
     assert A.digest in view.update().copies
 
 
-def test_a_change_that_cannot_be_read_is_not_passed_over(
+def test_a_change_that_cannot_be_read_is_left_out_and_named(
     catalog: domain.Catalog,
     view: catalog_view.View,
     told: Told,
     lists: list[float],
 ) -> None:
     view.update()
+    key = f'{STATE}/locations/{X}'
     told.changes = [
-        contract.Change(f'{catalog.root}/locations/x', b'no JSON', 1 << 40)
+        contract.Change(key, b'no JSON', 1 << 40),
+        contract.Change(f'{STATE}/pins/x', b'{}', 1 << 40),
+        change(catalog, f'locations/{Y}'),
     ]
-    with pytest.raises(ValueError, match=r'JSON|Expecting'):
-        view.update()
+    now = view.update()
+    assert set(now.locations) == {Y, Z}
+    assert set(now.bad) == {key, f'{STATE}/pins/x'}
+    # As soon as it is good, or gone, it is named no more.
+    good = change(catalog, f'locations/{X}')
+    told.changes = [
+        contract.Change(good.key, good.value, 1 << 41),
+        contract.Change(f'{STATE}/pins/x', None, 1 << 41),
+    ]
+    now = view.update()
+    assert set(now.locations) == set(LOCATIONS)
+    assert now.bad == {}
+    assert len(lists) == 1
+
+
+def test_changes_that_could_not_be_taken_in_are_listed_anew(
+    catalog: domain.Catalog,
+    view: catalog_view.View,
+    told: Told,
+    lists: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*args: object) -> None:
+        raise MemoryError
+
+    view.update()
+    told.changes = [change(catalog, f'locations/{Y}')]
+    told.changes[0] = dataclasses.replace(told.changes[0], revision=1 << 40)
+    with monkeypatch.context() as patch:
+        patch.setattr(view._draft, 'take', fail)
+        with pytest.raises(MemoryError):
+            view.update()
     view.update()
     assert len(lists) == 2
 
@@ -200,7 +237,7 @@ def test_a_view_follows_a_real_watch(
     view = catalog_view.View(make())
     view.update()
     settle(view._watched())
-    rival.bindings.bind(image(), A, 'x')
+    rival.bindings.bind(image(), A, X)
     assert view.wait(60)
     assert view.update().images() == {'one': A.digest}
     assert view.snapshot.images() == make().snapshot().images()

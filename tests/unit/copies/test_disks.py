@@ -2,7 +2,6 @@
 """A start with disks that fail, are replaced, or come back."""
 
 import errno
-import json
 import os
 from typing import Any
 
@@ -17,7 +16,6 @@ from tests.unit.meetings import DATA
 from tests.unit.meetings import OTHER
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
-from tmpl_glance_store import objects
 
 
 def test_one_disk_that_turned_read_only_does_not_stop_the_others(
@@ -74,18 +72,16 @@ def test_a_replaced_disk_gives_its_copies_up(host: Host) -> None:
         for path in host.copies()
         if path.is_relative_to(host.paths[0])
     ]
-    old = json.loads((host.paths[0] / 'location.json').read_bytes())['id']
+    old = host.location_id(host.paths[0])
     host.paths[0].rename(host.root / 'broken')
     host.paths[0].mkdir()
     (host.paths[0] / 'replaced').touch()
     parts = host.parts()
-    assert host.records('locations')[old]['state'] == objects.LOST
+    assert old not in host.records('locations')
     assert sorted(
-        location['path']
-        for location in host.records('locations').values()
-        if location['state'] == objects.ACTIVE
+        location['path'] for location in host.records('locations').values()
     ) == [str(path) for path in host.paths]
-    assert not [key for key in host.records('copies') if key.endswith(old)]
+    assert not [key for key in host.records('copies') if key.startswith(old)]
     for data, image in images.items():
         if image.digest in gone:
             with pytest.raises(exceptions.Unavailable):
@@ -112,11 +108,27 @@ def test_a_disk_that_comes_back_after_it_was_replaced_counts_again(
     assert {data: read(parts, image) for data, image in images.items()} == {
         data: data for data in images
     }
-    states = {
-        key: each['state'] for key, each in host.records('locations').items()
+    known = host.records('locations')
+    assert host.location_id(host.paths[0]) in known
+    assert host.location_id(host.root / 'spare') not in known
+
+
+def test_two_disks_that_change_places_come_right_at_the_first_start(
+    host: Host,
+) -> None:
+    parts = host.parts()
+    images = spread(host, lambda data: add(parts, data))
+    first, second = host.paths[:2]
+    before = host.records('copies').keys()
+    first.rename(host.root / 'x')
+    second.rename(first)
+    (host.root / 'x').rename(second)
+    parts = host.parts()
+    places = {
+        key: each['path'] for key, each in host.records('locations').items()
     }
-    back = json.loads((host.paths[0] / 'location.json').read_bytes())['id']
-    spare = json.loads((host.root / 'spare' / 'location.json').read_bytes())[
-        'id'
-    ]
-    assert (states[back], states[spare]) == (objects.ACTIVE, objects.LOST)
+    assert places[host.location_id(first)] == str(first)
+    assert places[host.location_id(second)] == str(second)
+    assert host.records('copies').keys() == before
+    assert all(read(parts, image) == data for data, image in images.items())
+    assert host.disagreements() == []

@@ -65,7 +65,7 @@ def test_a_record_of_a_copy_that_is_gone_is_dropped(host: Host) -> None:
     (copy,) = host.copies(image.digest)
     copy.rename(host.root / 'gone')
     parts = host.parts()
-    assert [key.split('/')[0] for key in host.records('copies')] == [
+    assert [key.rpartition('/')[2] for key in host.records('copies')] == [
         kept.digest
     ]
     # The image is still known: this is a loss, not a removal.
@@ -82,8 +82,10 @@ def test_an_intended_copy_is_not_adopted(host: Host) -> None:
     image = add(parts, DATA)
     ((key, copy),) = host.records('copies').items()
     forget(host, f'images/{image.image_id}')
-    forget(host, f'templates/{image.digest}')
-    forget(host, f'copies/{key}')
+    forget(host, f'state/templates/{image.digest}')
+    forget(host, f'state/heads/{image.digest}')
+    forget(host, f'state/claims/{image.digest}/{image.image_id}')
+    forget(host, f'state/copies/{key}')
     parts.catalog.copies.intend(image.digest, copy['location_id'])
     host.parts()
     assert host.is_clean()
@@ -119,7 +121,7 @@ def test_a_damaged_copy_is_quarantined_and_its_record_dropped(
     (copy / 'template.json').write_text('{}')
     parts = host.parts()
     assert len(host.quarantined()) == 1
-    assert [key.split('/')[0] for key in host.records('copies')] == [
+    assert [key.rpartition('/')[2] for key in host.records('copies')] == [
         kept.digest
     ]
     with pytest.raises(exceptions.Unavailable):

@@ -7,7 +7,9 @@ import pytest
 
 from tests.unit.digests.support import MIB
 from tests.unit.digests.support import Boom
+from tests.unit.digests.support import digest
 from tests.unit.digests.support import ingest
+from tests.unit.digests.support import same_root
 from tmpl_glance_store import digests
 
 
@@ -34,8 +36,18 @@ def test_a_file_has_the_digest_of_its_bytes_holes_or_not(tmp_path, parts):
         file.flush()
         found = digests.digest_of(file.fileno(), read.append)
     data = path.read_bytes()
-    assert found == ingest([data]).digest
+    assert found == ingest([data]).digest == digest(data)
     assert sum(read) <= len(data)
+
+
+def test_two_files_with_one_root_have_two_digests(tmp_path):
+    found = []
+    for data in same_root():
+        (tmp_path / 'file').write_bytes(data)
+        with (tmp_path / 'file').open('rb') as file:
+            found.append(digests.digest_of(file.fileno()))
+    assert found == [digest(data) for data in same_root()]
+    assert found[0] != found[1]
 
 
 def test_holes_are_not_read(tmp_path):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All hashes of any stream."""
 
+import dataclasses
 import hashlib
 import itertools
 import random
@@ -11,10 +12,14 @@ import xxhash
 from hypothesis import strategies as st
 
 from tests.unit.digests.support import MIB
+from tests.unit.digests.support import digest
 from tests.unit.digests.support import ingest
 from tests.unit.digests.support import pieces_root
+from tests.unit.digests.support import same_root
 from tmpl_glance_store import digests
 from tmpl_glance_store import exceptions
+
+SEED = (1 << 64) - 1  # the greatest
 
 
 def assert_all_hashes(found, data):
@@ -22,7 +27,8 @@ def assert_all_hashes(found, data):
     assert found.checksum == hashlib.md5(data).hexdigest()
     assert found.multihash == hashlib.sha512(data).hexdigest()
     assert found.position == xxhash.xxh3_64_intdigest(data)
-    assert found.digest == (pieces_root(data) if data else '0' * 64)
+    assert found.root == pieces_root(data)
+    assert found.digest == digest(data)
 
 
 @pytest.mark.parametrize('step', [1000, 65536, MIB, MIB + 1, 5 * MIB])
@@ -39,6 +45,22 @@ def test_an_empty_stream_has_hashes_too():
         found = ingest(chunks)
         assert_all_hashes(found, b'')
         assert found.pieces == b''
+
+
+def test_two_contents_with_one_root_have_two_digests():
+    first, second = (ingest([data]) for data in same_root())
+    assert first.root == second.root
+    assert first.digest != second.digest
+
+
+def test_a_seed_changes_the_position_and_nothing_else():
+    data = random.Random(1).randbytes(300_000)
+    plain, seeded, other = (ingest([data], seed=n) for n in (0, 1, SEED))
+    assert plain == ingest([data])
+    assert other.position == xxhash.xxh3_64_intdigest(data, seed=SEED)
+    assert len({plain.position, seeded.position, other.position}) == 3
+    for each in seeded, other:
+        assert dataclasses.replace(each, position=plain.position) == plain
 
 
 def chunked(data):

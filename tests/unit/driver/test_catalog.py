@@ -19,7 +19,7 @@ from tmpl_glance_store import exceptions as our_exceptions
 from tmpl_glance_store.catalog import sqlite
 
 
-def unreachable(*_: object) -> None:
+def unreachable(*_: object, **__: object) -> None:
     raise our_exceptions.Unavailable('catalog: no route to host')
 
 

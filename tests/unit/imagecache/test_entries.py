@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a base file of ours is known again."""
 
-import dataclasses
 import errno
 import json
 import os
@@ -15,9 +14,18 @@ from tmpl_glance_store.imagecache import entries
 
 def test_an_entry_of_other_types_is_none(tmp_path):
     (tmp_path / NAME).write_bytes(b'x')
-    fields = dataclasses.asdict(entry(tmp_path / NAME))
-    entries.Entry.from_json(json.dumps(fields))
-    for name, value in (('inode', '1'), ('name', None), ('target', [])):
+    ours = entry(tmp_path / NAME)
+    assert entries.Entry.from_json(ours.to_json()) == ours
+    fields = json.loads(ours.to_json())
+    for name, value in (
+        ('inode', '1'),
+        ('name', None),
+        ('name', '../../etc'),
+        ('target', []),
+        ('digest', '0'),
+        ('directory', 'not/absolute'),
+        ('version', 1),
+    ):
         with pytest.raises(ValueError, match=name):
             entries.Entry.from_json(json.dumps({**fields, name: value}))
 

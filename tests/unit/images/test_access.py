@@ -55,7 +55,7 @@ def test_a_template_that_the_catalog_lost_is_not_called_absent(
     host: Host, parts: factory.Parts
 ) -> None:
     image = add(parts, DATA)
-    forget(host, f'templates/{image.digest}')
+    forget(host, f'state/templates/{image.digest}')
     assert parts.images.size(image) == len(DATA), 'a copy is here'
     host.copies()[0].rename(host.root / 'elsewhere')
     with pytest.raises(exceptions.Unavailable):

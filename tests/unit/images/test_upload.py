@@ -18,6 +18,7 @@ from tests.unit.meetings import fail_if_read
 from tests.unit.meetings import once
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import factory
+from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
 from tmpl_glance_store.images import removal
 from tmpl_glance_store.images import upload
@@ -32,7 +33,9 @@ def test_the_result_says_what_the_disk_and_the_catalog_say(
         objects.Template.from_json((copy / 'template.json').read_bytes())
         == added.template
     )
-    assert hosts.url_of(parts, 'image-1') == added.url
+    assert parts.catalog.bindings.image('image-1').is_bound(
+        added.url.digest, added.url.token
+    )
     record = parts.catalog.bindings.template(added.template.digest)
     assert record == objects.TemplateRecord(added.template, ('image-1',))
     (recorded,) = parts.catalog.copies.of(added.template.digest)
@@ -73,14 +76,16 @@ def test_an_image_id_that_no_url_could_hold_is_refused(
 def test_of_two_uploads_of_one_image_the_first_to_end_wins(
     host: Host, parts: factory.Parts
 ) -> None:
+    urls = []
+
     def slow() -> Iterator[bytes]:
         yield DATA[:1000]
-        add(parts, OTHER, 'image-1')
+        urls.append(add(parts, OTHER, 'image-1'))
         yield DATA[1000:]
 
     with pytest.raises(exceptions.Duplicate):
         parts.images.add('image-1', slow(), len(DATA), 'sha256')
-    assert read(parts, hosts.url_of(parts, 'image-1')) == OTHER
+    assert read(parts, urls[0]) == OTHER
     assert len(host.copies()) == 1
     assert host.disagreements() == []
 
@@ -130,13 +135,27 @@ def test_a_binding_whose_answer_is_lost_is_undone(
     assert read(parts, add(parts, DATA, 'image-1')) == DATA
 
 
+def test_the_same_content_of_the_same_image_is_bound_again(
+    host: Host, parts: factory.Parts
+) -> None:
+    first = add(parts, DATA, 'image-1')
+    # Its Glance died before it noted the URL, and it is uploaded anew.
+    again = add(host.parts(), DATA, 'image-1')
+    assert again.token != first.token
+    assert read(parts, again) == DATA
+    with pytest.raises(exceptions.NotFound):
+        read(parts, first)
+    assert len(host.copies()) == 1
+    assert host.disagreements() == []
+    parts.images.remove(again)
+    assert host.is_clean()
+
+
 def test_a_lost_answer_does_not_unbind_the_image_of_another(
-    host: Host, parts: factory.Parts, monkeypatch: pytest.MonkeyPatch
+    host: Host, parts: factory.Parts
 ) -> None:
     other = host.parts()
     first = add(other, OTHER, 'image-1')
-    # The check at the start of the upload was too early to see it.
-    monkeypatch.setattr(parts._upload, '_check_new', lambda image_id: None)
     with pytest.raises(exceptions.Duplicate):
         add(parts, DATA, 'image-1')
     assert read(other, first) == OTHER
@@ -161,3 +180,19 @@ def test_an_upload_without_a_catalog_leaves_nothing(
         add(parts, DATA)
     monkeypatch.undo()
     assert host.is_clean()
+
+
+@pytest.mark.parametrize('first', ['whole', 'halves'])
+def test_a_content_made_of_two_hashes_of_another_is_not_that(
+    host: Host, parts: factory.Parts, first: str
+) -> None:
+    whole = hosts.content(5_000_000, 'alice')
+    leaves = merkle.block_hashes(whole)
+    row = [*leaves, *[bytes(32)] * (512 - len(leaves))]
+    halves = merkle.root(row[:256]) + merkle.root(row[256:])
+    contents = [whole, halves] if first == 'whole' else [halves, whole]
+    images = [add(parts, data) for data in contents]
+    assert merkle.block_hashes(halves) == [merkle.root(leaves)], 'one root'
+    assert images[0].digest != images[1].digest
+    assert [read(parts, image) for image in images] == contents
+    assert host.disagreements() == []

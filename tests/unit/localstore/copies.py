@@ -29,6 +29,7 @@ def facts(data: bytes) -> tuple[objects.Template, bytes]:
     found = digests.ingest([data], 'sha512', [], 60)
     return objects.Template(
         digest=found.digest,
+        root=found.root,
         size=found.size,
         position=found.position,
         checksum=found.checksum,

@@ -18,6 +18,7 @@ from tests.unit.localstore.copies import place
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
 from tmpl_glance_store import objects
+from tmpl_glance_store import schema
 from tmpl_glance_store.localstore import location as local
 
 
@@ -27,13 +28,13 @@ def test_a_new_location_gets_its_marker_and_directories(
     location = attach(one_disk)
     marker = json.loads((one_disk.paths[0] / 'location.json').read_bytes())
     assert marker == {
-        'version': 1,
-        'id': location.record.id,
+        'version': schema.VERSION,
+        'id': location.record.id.removeprefix('node1/'),
         'cluster': hosts.CLUSTER,
         'node': 'node1',
         'tier': 'ssd',
     }
-    assert uuid.UUID(location.record.id)
+    assert uuid.UUID(location.record.id.removeprefix('node1/'))
     assert sorted(path.name for path in one_disk.paths[0].iterdir()) == [
         'incoming',
         'location.json',
@@ -104,19 +105,12 @@ def test_the_kernel_tells_the_tier_of_an_auto_location(
     assert attach(Host(tmp_path, 'auto:a')).record.tier == tier
 
 
-@pytest.mark.parametrize(
-    ('before', 'after'),
-    [
-        (objects.ACTIVE, objects.ACTIVE),
-        (objects.DRAINING, objects.DRAINING),
-        (objects.LOST, objects.ACTIVE),
-    ],
-)
-def test_a_lost_location_counts_again_and_a_draining_one_still_drains(
-    one_disk: Host, before: str, after: str
+@pytest.mark.parametrize('state', objects.PLACEMENTS)
+def test_a_location_keeps_what_the_operator_wants_of_it(
+    one_disk: Host, state: str
 ) -> None:
-    known = dataclasses.replace(attach(one_disk).record, state=before)
-    assert attach(one_disk, [known]).record.state == after
+    known = dataclasses.replace(attach(one_disk).record, state=state)
+    assert attach(one_disk, [known]).record.state == state
 
 
 @pytest.mark.parametrize(
@@ -164,8 +158,7 @@ def test_a_replaced_disk_is_a_new_location(one_disk: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    'changes',
-    [{'node': 'node2'}, {'path': '/elsewhere'}, {'state': objects.LOST}],
+    'changes', [{'node': 'node2'}, {'path': '/elsewhere'}]
 )
 def test_only_what_was_at_this_path_of_this_node_can_be_unmounted(
     one_disk: Host, changes: dict[str, str]
@@ -174,8 +167,21 @@ def test_only_what_was_at_this_path_of_this_node_can_be_unmounted(
     assert attach(one_disk, [dataclasses.replace(other, **changes)])
 
 
+def test_a_directory_of_another_version_is_refused_and_says_so(
+    one_disk: Host,
+) -> None:
+    attach(one_disk)
+    path = one_disk.paths[0] / 'location.json'
+    path.chmod(0o600)
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'version': 1}))
+    with pytest.raises(
+        exceptions.LocationRefused, match='version 1, from old'
+    ):
+        attach(one_disk)
+
+
 @pytest.mark.parametrize(
-    'marker', [b'', b'{', b'[]', b'{"version": 1}', b'\xff']
+    'marker', [b'', b'{', b'[]', b'{"version": 2}', b'\xff']
 )
 def test_a_damaged_marker_is_refused(one_disk: Host, marker: bytes) -> None:
     attach(one_disk)

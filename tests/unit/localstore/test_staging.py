@@ -18,6 +18,7 @@ from tests.unit.localstore.copies import lock_is_free
 from tests.unit.localstore.copies import place
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
+from tmpl_glance_store import schema
 from tmpl_glance_store.localstore import copy as copy_files
 from tmpl_glance_store.localstore import location as local
 from tmpl_glance_store.localstore import staging
@@ -43,7 +44,7 @@ def test_a_copy_appears_whole_and_described(
     assert (copy / 'image').read_bytes() == DATA
     assert (copy / 'pieces').read_bytes() == pieces
     assert json.loads((copy / 'template.json').read_bytes()) == {
-        'version': 1,
+        'version': schema.VERSION,
         **dataclasses.asdict(template),
     }
     assert copy_files.read(str(copy)) == template

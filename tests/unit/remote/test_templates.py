@@ -2,7 +2,6 @@
 """Remote reads against holders that live in memory."""
 
 import contextlib
-import dataclasses
 import random
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies
 
+from tests import facts
 from tests.fakes import remote as fake
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import merkle
@@ -37,16 +37,13 @@ def layer_of(content: bytes) -> list[bytes]:
 
 
 def template_of(content: bytes) -> objects.Template:
-    digest = merkle.layer_root(layer_of(content), PIECE).hex()
-    return objects.Template(
-        digest=digest,
+    """Return the facts of *content*, with its small pieces."""
+    root = merkle.layer_root(layer_of(content), PIECE)
+    return facts.template(
         size=len(content),
-        position=0,
-        checksum='',
-        hashing_algo='sha512',
-        multihash='',
+        root=root.hex(),
+        digest=merkle.identify(len(content), root),
         piece_size=PIECE,
-        created_at=0,
     )
 
 
@@ -136,9 +133,12 @@ def test_a_range_gives_its_bytes_and_fetches_only_its_pieces(
 def test_chunks_are_bounded_whatever_is_asked_for() -> None:
     content = bytes(2 * templates.MAX_CHUNK)
     size = len(content)
-    digest = merkle.piece_hash(content, size, size).hex()
-    template = dataclasses.replace(
-        TEMPLATE, digest=digest, size=size, piece_size=size
+    root = merkle.piece_hash(content, size, size)
+    template = facts.template(
+        size=size,
+        root=root.hex(),
+        digest=merkle.identify(size, root),
+        piece_size=size,
     )
     cluster = Cluster(a=holder_of(content))
     assert [
@@ -223,7 +223,7 @@ def test_a_layer_with_the_filler_of_the_tree_is_refused() -> None:
     layer = b''.join(layer_of(CONTENT)) + filler
     assert (
         merkle.layer_root(merkle.split_layer(layer), PIECE).hex()
-        == TEMPLATE.digest
+        == TEMPLATE.root
     )
     cluster = Cluster(a=holder_of(layer=layer), b=holder_of())
     assert cluster.read() == CONTENT

@@ -9,8 +9,8 @@ carried out.
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import etcd3gw
 
@@ -26,13 +26,17 @@ from tmpl_glance_store.catalog.etcd import watch as etcd_watch
 from tmpl_glance_store.catalog.etcd import wire
 
 _PAGE = 500  # entries in one answer
+_OPERATIONS = 128  # in one transaction: etcd's --max-txn-ops
+
+_Answer = TypeVar('_Answer')
 
 
 class EtcdKeyValue(contract.KeyValue):
     """See the contract.
 
-    Whatever else etcd refuses, for want of permissions or of space, raises
-    Unavailable too: nobody knows the answer until etcd has been put right.
+    What the user may not do raises Forbidden. Whatever else etcd refuses, for
+    want of space, say, raises Unavailable too: nobody knows the answer until
+    etcd has been put right.
 
     :param url: ``etcd+http://host:port``, or ``etcd+https://host:port`` with
         ``?ca=/path&cert=/path&key=/path``, all three optional; the host may
@@ -42,7 +46,7 @@ class EtcdKeyValue(contract.KeyValue):
         not what they should be
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, create: bool = True) -> None:
         address = etcd_url.parse(url)
         self._tls = address.tls
         self._auth = (
@@ -63,6 +67,29 @@ class EtcdKeyValue(contract.KeyValue):
     def get(self, key: str) -> contract.Entry | None:
         found = self._call('/kv/range', {'key': wire.encode(key)})
         return next(map(wire.entry, found.get('kvs', ())), None)
+
+    def get_all(self, keys: Sequence[str]) -> list[contract.Entry]:
+        found: list[contract.Entry] = []
+        for start in range(0, len(keys), _OPERATIONS):
+            done = self._call(
+                '/kv/txn',
+                {
+                    'success': [
+                        {'request_range': {'key': wire.encode(key)}}
+                        for key in keys[start : start + _OPERATIONS]
+                    ]
+                },
+            )
+            for each in done.get('responses', ()):
+                kvs = each['response_range'].get('kvs', ())
+                found += map(wire.entry, kvs)
+        return found
+
+    def moment(self, key: str) -> contract.Moment:
+        header = self._call(
+            '/kv/range', {'key': wire.encode(key), 'count_only': True}
+        )['header']
+        return contract.Moment(header['cluster_id'], int(header['revision']))
 
     def list(self, prefix: str) -> list[contract.Entry]:
         try:
@@ -85,12 +112,15 @@ class EtcdKeyValue(contract.KeyValue):
             'success': [wire.operation(item) for item in last_writes],
         }
         if not writes:
+            if not compares:
+                return True
             # Without any operation a member would compare with what it knows
-            # itself, which may not be the latest.
+            # itself, which may not be the latest. So read a key that has to
+            # be readable for the comparison anyhow.
             request['success'] = [
                 {
                     'request_range': {
-                        'key': wire.encode('\0'),
+                        'key': wire.encode(compares[0].key),
                         'count_only': True,
                     }
                 }
@@ -167,7 +197,23 @@ class EtcdKeyValue(contract.KeyValue):
             with failures.translated(endpoint):
                 return client.post(client.get_url(path), json=request)
 
-        return self._members.ask(post, repeatable)
+        return self._ask(post, repeatable)
+
+    def _ask(
+        self,
+        question: Callable[[etcd_url.Endpoint], _Answer],
+        repeatable: bool = True,
+    ) -> _Answer:
+        """Ask the members.
+
+        :raises Forbidden: if the user may not do that
+        """
+        try:
+            return self._members.ask(question, repeatable)
+        except failures.Failure as exc:
+            if exc.code == failures.PERMISSION_DENIED:
+                raise exceptions.Forbidden(str(exc)) from exc
+            raise
 
     def _open_stream(self, prefix: str) -> etcd_stream.Stream:
         def stream(endpoint: etcd_url.Endpoint) -> etcd_stream.Stream:
@@ -179,7 +225,7 @@ class EtcdKeyValue(contract.KeyValue):
                 wire.watch_request(prefix),
             )
 
-        return self._members.ask(stream)
+        return self._ask(stream)
 
     def _authenticate(self, url: str, user: str, password: str) -> str:
         """Return a token of the member at *url*."""

@@ -17,7 +17,7 @@ from tmpl_glance_store.catalog.etcd import url as etcd_url
 # exceeded, internal, unavailable) say nothing about the request but that this
 # member cannot answer it.
 _TROUBLE = {1, 2, 4, 13, 14}
-NOT_FOUND, OUT_OF_RANGE = 5, 11
+NOT_FOUND, PERMISSION_DENIED, OUT_OF_RANGE = 5, 7, 11
 _NO_LEADER = 'etcdserver: no leader'
 _LEADER_CHANGED = 'etcdserver: leader changed'
 

@@ -10,6 +10,8 @@ from etcd3gw import exceptions as etcd_exceptions
 
 from tmpl_glance_store.catalog import contract
 
+_PERMISSION_DENIED = 7  # gRPC's code
+
 
 def message(line: bytes) -> dict[str, Any]:
     """Return what a line of a stream says."""
@@ -18,11 +20,20 @@ def message(line: bytes) -> dict[str, Any]:
         raise etcd_exceptions.Etcd3Exception(line.decode(), 'error')
     result: dict[str, Any] = message.get('result', {})
     if result.get('canceled'):
-        reason = result.get('cancel_reason') or 'its revision was compacted'
         raise etcd_exceptions.Etcd3Exception(
-            f'the watch was cancelled: {reason}', 'cancelled'
+            _cancellation(result), 'cancelled'
         )
     return result
+
+
+def _cancellation(result: Mapping[str, Any]) -> str:
+    """Return why a watch was cancelled, like any other answer of etcd."""
+    reason = result.get('cancel_reason') or 'its revision was compacted'
+    text = f'the watch was cancelled: {reason}'
+    # Of gRPC's code, only the name comes along.
+    if 'code = PermissionDenied' in reason:
+        return json.dumps({'code': _PERMISSION_DENIED, 'message': text})
+    return text
 
 
 def encode(key: str | bytes) -> str:
@@ -48,9 +59,14 @@ def watch_request(prefix: str) -> dict[str, Any]:
     return {'create_request': {**range_of(prefix), 'progress_notify': True}}
 
 
+def _text(key: str) -> str:
+    """Return a key; one that is not UTF-8 is nobody's, and stops nobody."""
+    return decode(key).decode(errors='surrogateescape')
+
+
 def entry(kv: Mapping[str, str]) -> contract.Entry:
     return contract.Entry(
-        decode(kv['key']).decode(),
+        _text(kv['key']),
         decode(kv.get('value', '')),
         int(kv['mod_revision']),
     )
@@ -60,7 +76,7 @@ def change(event: Mapping[str, Any]) -> contract.Change:
     kv = event['kv']
     deleted = event.get('type') == 'DELETE'
     return contract.Change(
-        decode(kv['key']).decode(),
+        _text(kv['key']),
         None if deleted else decode(kv.get('value', '')),
         int(kv['mod_revision']),
     )

@@ -15,6 +15,7 @@ import threading
 import time
 from typing import Any
 
+_IDENTITY, _READ = '1234', 'request_range'
 _TICK = 0.02  # seconds between two looks for leases that have expired
 
 
@@ -69,7 +70,10 @@ class Store:
         found = sorted(k for k in self._values if _is_within(k, asked))
         page = found[: asked.get('limit') or None]
         return {
-            'header': {'revision': str(self.revision)},
+            'header': {
+                'cluster_id': _IDENTITY,
+                'revision': str(self.revision),
+            },
             'kvs': [self._kv(key) for key in page],
             'more': len(page) < len(found),
         }
@@ -83,7 +87,7 @@ class Store:
         }
 
     def _kv_txn(self, asked: dict[str, Any]) -> dict[str, Any] | None:
-        for each in asked['compare']:
+        for each in asked.get('compare', ()):
             known = self._values.get(base64.b64decode(each['key']))
             if each['mod_revision'] != (known.revision if known else 0):
                 return {}
@@ -94,6 +98,14 @@ class Store:
             for each in writes
         ):
             return None
+        reads = [each['request_range'] for each in writes if _READ in each]
+        if reads:
+            return {
+                'succeeded': True,
+                'responses': [
+                    {'response_range': self._kv_range(each)} for each in reads
+                ],
+            }
         self._write(writes)
         return {'succeeded': True}
 

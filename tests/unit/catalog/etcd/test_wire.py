@@ -7,6 +7,7 @@ import pytest
 from etcd3gw import exceptions as etcd_exceptions
 
 from tmpl_glance_store.catalog import contract
+from tmpl_glance_store.catalog.etcd import failures
 from tmpl_glance_store.catalog.etcd import wire
 
 
@@ -89,3 +90,19 @@ def test_a_stream_that_breaks_off_says_why(
     with pytest.raises(etcd_exceptions.Etcd3Exception) as caught:
         wire.message(json.dumps(said).encode())
     assert reason in caught.value.detail_text
+
+
+def test_a_watch_that_the_user_may_not_have_is_told_from_a_lost_one() -> None:
+    def cancelled(reason: str) -> str:
+        line = json.dumps(
+            {'result': {'canceled': True, 'cancel_reason': reason}}
+        )
+        with pytest.raises(etcd_exceptions.Etcd3Exception) as caught:
+            wire.message(line.encode())
+        return str(caught.value.detail_text)
+
+    refused = cancelled('rpc error: code = PermissionDenied desc = etcdserver')
+    assert json.loads(refused)['code'] == failures.PERMISSION_DENIED
+    assert cancelled('') == (
+        'the watch was cancelled: its revision was compacted'
+    )
