@@ -4,5 +4,6 @@
 import pytest
 
 pytest.register_assert_rewrite('tests.contract.keyvalue')
+pytest.register_assert_rewrite('tests.contract.policy')
 pytest.register_assert_rewrite('tests.contract.remote')
 pytest.register_assert_rewrite('tests.contract.swarm')

@@ -3,10 +3,29 @@
 
 Policies are found by stevedore in the namespace
 ``tmpl_glance_store.placement`` and are built from the locations of a cluster.
+Every policy passes ``tests/contract/policy.py``.
+
+A policy may bring options of its own: it lists them in ``OPTIONS``, under
+names that begin with ``tmpl_store_``. They are registered in the group of the
+store as soon as the policy is built, and what follows that prefix is the
+keyword argument as which the constructor is given the value::
+
+    class Racks(contract.Policy):
+        OPTIONS = (cfg.IntOpt('tmpl_store_racks', default=2, help=...),)
+
+        def __init__(self, locations, copies, *, racks): ...
+
+A value that oslo.config refuses stops the start, with the option's name. All
+nodes of a cluster need the same values, as they need the same policy. To have
+the options in a sample configuration, list them in an entry point
+``oslo.config.opts`` of the package.
 """
 
 import abc
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
+
+from oslo_config import cfg
 
 from tmpl_glance_store import objects
 
@@ -27,7 +46,11 @@ class Policy(abc.ABC):
     :param locations: of the whole cluster; those that are not active, and
         staging ones, are never wanted
     :param copies: number of nodes that should hold a template
+    :cvar OPTIONS: the options that the policy brings; their values are
+        keyword arguments of the constructor, see above
     """
+
+    OPTIONS: ClassVar[Sequence[cfg.Opt]] = ()
 
     @abc.abstractmethod
     def __init__(
