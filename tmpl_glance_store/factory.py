@@ -183,9 +183,10 @@ def build_catalog_store(
     """
     scheme = urllib.parse.urlsplit(url).scheme.partition('+')[0]
     plugin = plugins.load('catalog', 'tmpl_store_catalog', scheme)
-    store: catalog_contract.KeyValue = plugin(
-        url, create=create, **brought(plugins.options_of(plugin))
-    )
+    given = brought(plugins.options_of(plugin))
+    if getattr(plugin, 'CREATES', False):
+        given = {**given, 'create': create}
+    store: catalog_contract.KeyValue = plugin(url, **given)
     return store
 
 

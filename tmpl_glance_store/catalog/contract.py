@@ -101,7 +101,13 @@ class Watch(abc.ABC):
 
 
 class KeyValue(abc.ABC):
-    """A strictly consistent key-value store."""
+    """A strictly consistent key-value store.
+
+    :cvar CREATES: whether a driver makes its store if there is none; it is
+        called with ``create`` then: False for who only looks
+    """
+
+    CREATES = False
 
     @abc.abstractmethod
     def get(self, key: str) -> Entry | None:

@@ -107,6 +107,8 @@ class SQLiteKeyValue(contract.KeyValue):
         be written
     """
 
+    CREATES = True
+
     def __init__(self, url: str, *, create: bool = True) -> None:
         parts = urllib.parse.urlsplit(url)
         if (

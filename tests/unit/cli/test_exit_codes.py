@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.host import Host
+from tmpl_glance_store import factory
 from tmpl_glance_store.cmd import manage as command
 
 Manage = Callable[..., tuple[int, str, str]]
@@ -23,6 +24,8 @@ def manage(
 ) -> Manage:
     """Run a verb; return (exit code, stdout, stderr)."""
     monkeypatch.setenv('COLUMNS', '300')
+    # A command makes no catalog.
+    factory.build_catalog(host.options).close()
     config = tmp_path / 'tmpl-agent.conf'
     lines = ['[tmpl]']
     for name, value in host.settings.items():

@@ -46,7 +46,7 @@ class EtcdKeyValue(contract.KeyValue):
         not what they should be
     """
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
+    def __init__(self, url: str) -> None:
         address = etcd_url.parse(url)
         self._tls = address.tls
         self._auth = (
