@@ -133,10 +133,11 @@ def _write_template(root: pathlib.Path, size: int) -> objects.Template:
             hasher.update(chunk)
             file.write(chunk)
         os.fchmod(file.fileno(), 0o444)
-    digest, layer = hasher.finish()
+    root_hash, layer = hasher.finish()
     (root / 'pieces').write_bytes(b''.join(layer))
     return objects.Template(
-        digest=digest.hex(),
+        digest=merkle.identify(size, root_hash),
+        root=root_hash.hex(),
         size=size,
         position=0,
         checksum='',

@@ -10,6 +10,8 @@ import ipaddress
 import logging
 import os
 import ssl
+from collections.abc import Mapping
+from typing import Any
 
 from tmpl_glance_store import exceptions
 
@@ -20,6 +22,12 @@ OPTIONS = (
     'tmpl_store_tls_certificate',
     'tmpl_store_tls_key',
 )
+
+#: The DNS name in the certificates of those who may read templates: nodes and
+#: Glance hosts. libtorrent looks for it too.
+NODE = 'tmpl-agent'
+#: The DNS name in the certificates of those who may but read metrics.
+METRICS = 'tmpl-metrics'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -128,6 +136,15 @@ def server(files: Files) -> Context:
 def client(files: Files, *, verify_host: bool = True) -> Context:
     """Return what a client needs to talk to a listener of the cluster."""
     return Context(files, ssl.PROTOCOL_TLS_CLIENT, verify_host=verify_host)
+
+
+def dns_names(certificate: Mapping[str, Any]) -> frozenset[str]:
+    """Return the DNS names in a certificate, as ``getpeercert()`` gives it."""
+    return frozenset(
+        name.lower()
+        for kind, name in certificate.get('subjectAltName', ())
+        if kind == 'DNS'
+    )
 
 
 def is_loopback(host: str) -> bool:

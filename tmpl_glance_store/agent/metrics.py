@@ -38,7 +38,7 @@ class ApiMetrics:
         )
         self.refused = prometheus_client.Counter(
             'tmpl_api_refused',
-            'Connections refused or cut.',
+            'Connections refused or cut, and requests that were forbidden.',
             ('reason',),
             registry=registry,
         )

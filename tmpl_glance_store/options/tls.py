@@ -12,9 +12,10 @@ OPTS = [
         help="""
 PEM file with the certificate of the cluster's own CA.
 
-Nodes prove themselves to each other by certificates of this CA; anyone who
-holds one may read templates. Set all three TLS options, or none: without
-them nothing listens or connects beyond this machine's loopback addresses.
+Nodes prove themselves to each other by certificates of this CA with the DNS
+name ``tmpl-agent``; who holds one may read templates. Set all three TLS
+options, or none: without them nothing listens or connects beyond this
+machine's loopback addresses.
 """,
     ),
     cfg.StrOpt(

@@ -10,10 +10,11 @@ from typing import Any
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
+from tmpl_glance_store import tls
 
 #: The name of every torrent. libtorrent lets only those peers into an SSL
 #: torrent whose certificate carries the torrent's name as a DNS name.
-NAME = 'tmpl-agent'
+NAME = tls.NODE
 
 
 def metainfo(

@@ -50,12 +50,14 @@ def authority(
 def foreigner(tmp_path_factory: pytest.TempPathFactory) -> tls.Files:
     """A certificate that another CA gave for every address used here."""
     foreign = certificates.Authority(tmp_path_factory.mktemp('ca'), 'foreign')
-    return foreign.node('node1', '127.0.0.1', '127.0.0.2')
+    return foreign.node('node1', tls.NODE, '127.0.0.1', '127.0.0.2')
 
 
 @pytest.fixture(scope='module')
 def files(authority: certificates.Authority) -> tls.Files:
-    return authority.node('node1', '127.0.0.1', '127.0.0.2', 'localhost')
+    return authority.node(
+        'node1', tls.NODE, '127.0.0.1', '127.0.0.2', 'localhost'
+    )
 
 
 @pytest.fixture(scope='module')

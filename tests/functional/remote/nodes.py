@@ -107,6 +107,14 @@ class Node:
         with contextlib.closing(client):
             return status(client, path)
 
+    def ask_with(self, files: tls.Files, path: str) -> int:
+        """Return the status of the answer to a GET of who has *files*."""
+        client = http.client.HTTPSConnection(
+            *self.api.address, timeout=LONG, context=tls.client(files).get()
+        )
+        with contextlib.closing(client):
+            return status(client, path)
+
 
 def status(client: http.client.HTTPConnection, path: str) -> int:
     """Return the status of the answer to a GET."""
@@ -145,11 +153,12 @@ def store(root: pathlib.Path, size: int) -> Stored:
     content = random.Random(size).randbytes(size)
     tree = merkle.TreeHasher()
     tree.update(content)
-    digest, layer = tree.finish()
+    root_hash, layer = tree.finish()
     stored = Stored(
         root,
         objects.Template(
-            digest=digest.hex(),
+            digest=merkle.identify(size, root_hash),
+            root=root_hash.hex(),
             size=size,
             position=0,
             checksum='',

@@ -94,6 +94,31 @@ def test_a_client_without_a_certificate_is_refused(
     wait_until(lambda: refusals(secure_node) == before + 1)
 
 
+@pytest.mark.parametrize(
+    ('name', 'codes'),
+    [
+        (tls.NODE, [200, 200, 200, 200]),
+        (tls.METRICS, [403, 403, 200, 200]),
+        ('*', [403, 403, 403, 403]),
+    ],
+)
+def test_a_certificate_is_good_for_what_its_dns_name_says(
+    stored: Stored,
+    secure_node: Node,
+    authority: certificates.Authority,
+    name: str,
+    codes: list[int],
+) -> None:
+    files = authority.node('client', name)
+    before = secure_node.value('refused_total', reason='forbidden')
+    assert [
+        secure_node.ask_with(files, path)
+        for path in (stored.path, '/v1/status', '/metrics', '/healthz')
+    ] == codes
+    after = secure_node.value('refused_total', reason='forbidden')
+    assert after - before == codes.count(403)
+
+
 def test_a_client_without_tls_is_refused(secure_node: Node) -> None:
     with pytest.raises((OSError, http.client.HTTPException)):
         secure_node.ask()
@@ -176,7 +201,7 @@ def test_a_renewed_certificate_is_used_without_a_restart(
 def test_a_certificate_without_its_key_changes_nothing(
     stored: Stored, authority: certificates.Authority, files: tls.Files
 ) -> None:
-    half = authority.node('half', '127.0.0.1')
+    half = authority.node('half', tls.NODE, '127.0.0.1')
     with Node(stored.root, files=half) as node:
         client = tls.client(half)
         shutil.copy(files.certificate, half.certificate)

@@ -3,7 +3,8 @@
 
 ``GET /v1/templates/<digest>/data`` (with Range) and ``/pieces``, ``GET
 /v1/status``, ``/metrics``, ``/healthz``. Readers prove what they get, so
-nothing is proved here; but only copies that are complete are found at all.
+nothing is proved here; but only copies that are complete are found at all, and
+only for those whose certificate is for that.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from tmpl_glance_store import layout
 from tmpl_glance_store import objects
 from tmpl_glance_store.agent import metrics as api_metrics
 from tmpl_glance_store.agent import status as agent_status
+from tmpl_glance_store.agent.http import clients
 from tmpl_glance_store.agent.http import ranges
 from tmpl_glance_store.agent.http import server
 
@@ -33,6 +35,8 @@ LOG = logging.getLogger(__name__)
 _CHUNK = 256 << 10
 # Some threads are left for status, health and metrics.
 _STREAMS = server.THREADS - 4
+_METRICS = '/metrics'
+_HEALTH = '/healthz'
 
 
 class Application:
@@ -68,8 +72,8 @@ class Application:
             '/v1/templates/<digest>/data': self._data,
             '/v1/templates/<digest>/pieces': self._pieces,
             '/v1/status': self._show_status,
-            '/metrics': self._show_metrics,
-            '/healthz': self._show_health,
+            _METRICS: self._show_metrics,
+            _HEALTH: self._show_health,
         }
         self._views = views
         self._routes = routing.Map(
@@ -98,6 +102,7 @@ class Application:
             endpoint, arguments = self._routes.match(
                 request.path, request.method
             )
+            self._require_right(request, endpoint)
             return endpoint, self._views[endpoint](request, **arguments)
         except werkzeug.exceptions.HTTPException as exc:
             error = exc
@@ -107,6 +112,19 @@ class Application:
             LOG.exception('%s %s', request.method, request.path)
             error = werkzeug.exceptions.InternalServerError()
         return endpoint, error.get_response(request.environ)
+
+    def _require_right(self, request: wrappers.Request, endpoint: str) -> None:
+        client = _client(request)
+        if not (
+            client.may_watch
+            if endpoint in (_METRICS, _HEALTH)
+            else client.may_read
+        ):
+            self._metrics.refused.labels('forbidden').inc()
+            raise werkzeug.exceptions.Forbidden(
+                'This certificate is not for that: it has not the DNS name '
+                'that it would need.'
+            )
 
     def _data(
         self, request: wrappers.Request, digest: str
@@ -191,3 +209,8 @@ class Application:
         return wrappers.Response(
             f'{line}\n', 200 if well else 503, mimetype='text/plain'
         )
+
+
+def _client(request: wrappers.Request) -> clients.Client:
+    client = request.environ.get(clients.ENVIRON)
+    return client if isinstance(client, clients.Client) else clients.NOBODY

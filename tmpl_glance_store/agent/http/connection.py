@@ -12,6 +12,8 @@ from typing import Any
 
 import cheroot.server
 
+from tmpl_glance_store.agent.http import clients
+
 
 class Request(cheroot.server.HTTPRequest):
     """A request whose head must be there in time."""
@@ -55,11 +57,17 @@ class Connection(cheroot.server.HTTPConnection):
         self.wfile = Writer(self)
         self.socket.settimeout(self.server.send_timeout)
         self.deadline: float | None = None
-        self._known = self.server.ssl_adapter is None
+        self._known = False
 
     def limit(self, seconds: float | None) -> None:
         """Set the time that is left."""
         self.deadline = seconds and self.server.clock() + seconds
+
+    def introduce(self, client: clients.Client) -> None:
+        """Take note of who is at the other end; requests are told."""
+        self._known = True
+        # cheroot puts this into the environ of each request.
+        self.ssl_env = {clients.ENVIRON: client}
 
     def shake_hands(self) -> bool:
         """Go on with the TLS handshake, without waiting for anything.
@@ -73,7 +81,7 @@ class Connection(cheroot.server.HTTPConnection):
         self.socket.settimeout(0)
         self.socket.do_handshake()
         self.socket.settimeout(self.server.send_timeout)
-        self._known = True
+        self.introduce(clients.Client.proved(self.socket))
         return False
 
     def cut(self) -> None:

@@ -21,6 +21,7 @@ import cheroot.wsgi
 
 from tmpl_glance_store import tls
 from tmpl_glance_store.agent import metrics as api_metrics
+from tmpl_glance_store.agent.http import clients
 from tmpl_glance_store.agent.http import connection
 
 LOG = logging.getLogger(__name__)
@@ -115,6 +116,8 @@ class Server(cheroot.wsgi.Server):
                 return False
             self._clients.add(conn)
         self._metrics.connections.inc()
+        if self.ssl_adapter is None:
+            conn.introduce(clients.Client.nearby(conn.remote_addr))
         conn.limit(self.timeout)
         return True
 

@@ -4,6 +4,8 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import prometheus_client
 import werkzeug.test
@@ -11,6 +13,7 @@ import werkzeug.test
 from tmpl_glance_store.agent import metrics as api_metrics
 from tmpl_glance_store.agent import status as agent_status
 from tmpl_glance_store.agent.http import application as api
+from tmpl_glance_store.agent.http import clients
 
 DIGEST = 'ab' * 32
 EMPTY = 'cd' * 32
@@ -43,7 +46,16 @@ class Node:
             metrics=api_metrics.ApiMetrics(self.registry),
             streams=2,
         )
-        self.client = werkzeug.test.Client(self.application)
+        self.caller: clients.Client | None = clients.Client.nearby('::1')
+        self.client = werkzeug.test.Client(self.call)
+
+    def call(
+        self, environ: dict[str, Any], start: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Call the application as the server does, for the caller."""
+        if self.caller is not None:
+            environ[clients.ENVIRON] = self.caller
+        return self.application(environ, start)
 
     def find_copy(self, digest: str) -> str | None:
         """Take any name, to see that hostile ones do not come this far."""
