@@ -22,6 +22,7 @@ from tests.contract.keyvalue import PATIENCE
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects
 from tmpl_glance_store.catalog import catalog as catalog_domain
+from tmpl_glance_store.catalog import snapshot as catalog_snapshot
 from tmpl_glance_store.catalog import view as catalog_view
 
 WINDOW = 10  # seconds in which requests are counted
@@ -221,7 +222,7 @@ def catalogs(etcd: Etcd) -> Iterator[list[catalog_domain.Catalog]]:
         each.close()
 
 
-def fresh(catalog: catalog_domain.Catalog) -> catalog_view.Snapshot:
+def fresh(catalog: catalog_domain.Catalog) -> catalog_snapshot.Snapshot:
     """Return the catalog as it is."""
     view = catalog_view.View(catalog)
     try:
