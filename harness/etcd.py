@@ -7,6 +7,7 @@ loopback interface. Every process is stopped by its own pid.
 
 import contextlib
 import pathlib
+import shutil
 import signal
 import subprocess
 import types
@@ -195,6 +196,16 @@ class Member:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def save(self, backup: pathlib.Path) -> None:
+        """Copy its data; it must not run."""
+        shutil.copytree(self._data, backup)
+
+    def restore(self, backup: pathlib.Path | None = None) -> None:
+        """Put a backup in place of its data, or nothing; it must not run."""
+        shutil.rmtree(self._data)
+        if backup is not None:
+            shutil.copytree(backup, self._data)
 
     def log_tail(self, size: int = 4000) -> str:
         """Return the end of the log."""

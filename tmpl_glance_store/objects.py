@@ -264,6 +264,7 @@ class Node(schema.Record):
 class History(schema.Record):
     """Which catalog this is, and how often an operator has accepted it.
 
+    ``id`` is random: an etcd that was emptied keeps its own identity.
     ``seed`` is the random number of the positions; ``epoch`` grows with each
     ``tmpl-manage catalog accept``.
     """
@@ -271,3 +272,4 @@ class History(schema.Record):
     seed: int = field(schema.whole(0, SPACE - 1))
     epoch: int = field(schema.whole(), default=0)
     created_at: float = field(_time, default=0.0)
+    id: str = field(schema.text('[0-9a-f]{0,32}'), default='')

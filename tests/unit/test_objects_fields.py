@@ -97,6 +97,7 @@ BAD = {
     'History.seed': [-1, 1 << 64, 1.0, '1', True],
     'History.epoch': WHOLE,
     'History.created_at': TIMES,
+    'History.id': ['A', 'g', 'a' * 33, 'a\n'],
 }
 ANY_WRONG = [[], {}, [[]], ['x\n'], {'a': {}}]
 

@@ -41,6 +41,13 @@ class Places:
             if here != known:
                 _log(known, here)
                 self._catalog.locations.put(here)
+        for location in self._store.locations:
+            if location.record.id not in now.locations:
+                LOG.warning(
+                    'The catalog has lost location %s; it is recorded anew',
+                    location.paths.root,
+                )
+                self._catalog.locations.put(location.describe())
 
     def _now(self, known: objects.Location) -> objects.Location:
         location = self._store.get(known.id)

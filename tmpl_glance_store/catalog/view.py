@@ -39,6 +39,7 @@ class View:
         self._draft = draft.Draft(catalog.records)
         self._snapshot = catalog_snapshot.EMPTY
         self._doubt = ''
+        self._revisions: dict[str, int] = {}  # of all keys that were seen
         self._revision = 0  # changes up to this one are in the snapshot
         self._listed_at: float | None = None
 
@@ -62,6 +63,7 @@ class View:
         if news:
             listed_at, self._listed_at = self._listed_at, None
             self._snapshot = self._with_doubt(self._draft.take(news))
+            self._revisions.update((each.key, each.revision) for each in news)
             self._catalog.history.advance(max(e.revision for e in news))
             # Not before: what could not be read must not be passed over.
             self._listed_at = listed_at
@@ -72,12 +74,30 @@ class View:
         self._watched()  # first, so that it tells what happens meanwhile
         self._listed_at = None
         entries = self._catalog.entries()
-        self._doubt = self._catalog.history.check()
+        self._doubt = self._catalog.history.check(self._went_back(entries))
+        self._revisions = {each.key: each.revision for each in entries}
         self._draft = draft.Draft(self._catalog.records)
         self._snapshot = self._with_doubt(self._draft.take(entries))
         self._revision = max((each.revision for each in entries), default=0)
         self._listed_at = self._clock()
         return self._snapshot
+
+    def _went_back(self, entries: list[contract.Entry]) -> str:
+        """Return what tells that the catalog is older than it was, if so.
+
+        A key's revision only grows, also when it is deleted and made again.
+        That of the whole may have grown past the one that was known, by what
+        others have written since it was set back.
+        """
+        for each in entries:
+            before = self._revisions.get(each.key, 0)
+            if each.revision < before:
+                return (
+                    f'the record {each.key!a} of the catalog is at '
+                    f'revision {each.revision} and was at {before} before, as '
+                    f'if restored from a backup'
+                )
+        return ''
 
     def _with_doubt(
         self, snapshot: catalog_snapshot.Snapshot

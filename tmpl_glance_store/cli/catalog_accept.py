@@ -22,6 +22,6 @@ class CatalogAccept(base.ShowOne):
         accepted = self.catalog.history.accept()
         seen = self.catalog.history.look()
         return (
-            ('identity', 'revision', 'epoch'),
+            ('store', 'revision', 'epoch'),
             (seen.identity, seen.revision, accepted.epoch),
         )

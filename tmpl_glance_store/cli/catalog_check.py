@@ -22,8 +22,17 @@ class CatalogCheck(base.ShowOne):
         doubt = self.catalog.history.check()
         cluster = self.catalog.snapshot()
         return (
-            ('identity', 'revision', 'epoch', 'relied_on', 'doubt', 'bad'),
             (
+                'catalog',
+                'store',
+                'revision',
+                'epoch',
+                'relied_on',
+                'doubt',
+                'bad',
+            ),
+            (
+                seen.catalog,
                 seen.identity,
                 seen.revision,
                 seen.epoch,

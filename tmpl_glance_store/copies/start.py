@@ -52,9 +52,7 @@ class Start:
         if new:
             with contextlib.suppress(exceptions.Forbidden):
                 self._catalog.history.begin()
-            doubt = self._catalog.history.check()
-            if doubt:
-                LOG.error('%s', doubt)
+            self._catalog.history.check()
         for location in new:
             self._register(location, known)
             self._recover(location)
@@ -64,15 +62,8 @@ class Start:
             self.remember()
         return bool(new)
 
-    def remember(self, *, look: bool = False) -> None:
-        """Let the disks remember what was seen of a good catalog.
-
-        :param look: whether to ask the catalog how far it is, if it is time to
-            remember that; who watches it knows
-        :raises Unavailable: if the catalog cannot be reached
-        """
-        if look and self._store.is_time_to_remember():
-            self._catalog.history.check()
+    def remember(self) -> None:
+        """Let the disks remember what was seen of the catalog."""
         seen = self._catalog.history.last
         if seen is not None:
             self._store.remember(seen)

@@ -49,9 +49,10 @@ class Access:
         self.note_catalog()
 
     def note_catalog(self) -> None:
-        """Let this host's disks remember how far the catalog is now."""
+        """Remember how far the catalog is now."""
         with contextlib.suppress(exceptions.Unavailable):
-            self._start.remember(look=True)
+            self._catalog.history.check()
+            self._start.remember()
 
     def find(self, url: image_url.ImageUrl) -> objects.Image:
         """Return the binding for which a URL stands.

@@ -44,14 +44,10 @@ class LocalLocation:
         """What this disk remembers of the catalog, None if nothing."""
         return self._memory.seen
 
-    @property
-    def memory_is_old(self) -> bool:
-        """Whether it is time to remember how far the catalog is."""
-        return self._memory.is_old
-
     def remember(self, seen: history.Seen) -> None:
-        """Let this disk remember what was seen of the catalog."""
-        self._memory.keep(seen)
+        """Let this disk remember what was seen, if it is there."""
+        if self.is_well():
+            self._memory.keep(seen)
 
     def check(self) -> None:
         """Make sure that the disk is still there.

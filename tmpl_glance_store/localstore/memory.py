@@ -3,6 +3,7 @@
 
 import dataclasses
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable
 
@@ -34,11 +35,15 @@ class Memory:
         self._path = where.history
         self._clock = clock
         self._written_at: float | None = None
+        self._stamp = self._look()
         self._seen = self._read()
 
     @property
     def seen(self) -> history.Seen | None:
-        """What is remembered, None if nothing."""
+        """What is remembered, also by another process; None if nothing."""
+        stamp = self._look()
+        if stamp != self._stamp:
+            self._stamp, self._seen = stamp, self._read()
         return self._seen
 
     @property
@@ -51,15 +56,19 @@ class Memory:
 
     def keep(self, seen: history.Seen) -> None:
         """Remember *seen*; a disk that cannot be written remembers nothing."""
-        if seen == self._seen or not self._is_due(seen):
+        known = self.seen
+        if seen == known or not self._is_due(seen):
             return
+        if known is not None and known.doubt and seen.epoch <= known.epoch:
+            return  # another process has found what is wrong with it
         try:
             with fsutil.os_errors():
                 fsutil.write_durably(self._path, seen.to_json())
         except (exceptions.TmplError, OSError) as exc:
             LOG.debug('Not remembered: %s', exc)
             return
-        self._seen, self._written_at = seen, self._clock()
+        self._stamp, self._seen = self._look(), seen
+        self._written_at = self._clock()
 
     def _is_due(self, seen: history.Seen) -> bool:
         return (
@@ -68,6 +77,14 @@ class Memory:
             or dataclasses.replace(seen, revision=0)
             != dataclasses.replace(self._seen, revision=0)
         )
+
+    def _look(self) -> tuple[int, int]:
+        """Return what changes when somebody writes the file."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return 0, 0
+        return found.st_ino, found.st_mtime_ns
 
     def _read(self) -> history.Seen | None:
         try:

@@ -73,10 +73,6 @@ class LocalStore:
             if (seen := location.memory) is not None
         ]
 
-    def is_time_to_remember(self) -> bool:
-        """Tell whether a disk would write now how far the catalog is."""
-        return any(each.memory_is_old for each in self.locations)
-
     def remember(self, seen: history.Seen) -> None:
         """Let this host's disks remember what was seen of the catalog.
 

@@ -77,3 +77,13 @@ def test_what_the_operator_wants_stays(here: factory.Parts) -> None:
     told = tell(here)
     assert told.pop('/x') == other
     assert {each.state for each in told.values()} == {objects.DRAINING}
+
+
+def test_a_location_that_the_catalog_has_lost_is_recorded_anew(
+    here: factory.Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = tell(here)
+    for each in before.values():
+        here.catalog.locations.forget(each.id)
+    assert tell(here).keys() == before.keys()
+    assert 'has lost location' in caplog.text

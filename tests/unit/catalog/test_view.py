@@ -247,3 +247,31 @@ def test_a_view_follows_a_real_watch(
 def unavailable() -> list[contract.Entry]:
     """Be a catalog that is away."""
     raise exceptions.Unavailable('the catalog is away')
+
+
+def test_records_that_go_back_tell_of_a_backup_however_far_it_has_come(
+    catalog: domain.Catalog,
+    view: catalog_view.View,
+    told: Told,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    catalog.history.begin()
+    catalog.bindings.bind(image(), A, X)
+    assert view.update().doubt == ''
+    entries = catalog.entries()
+    # Others have written much since it was set back.
+    older = [
+        dataclasses.replace(each, revision=each.revision - 1)
+        if each.key.endswith(f'heads/{A.digest}')
+        else each
+        for each in entries
+    ]
+    monkeypatch.setattr(catalog, 'entries', lambda: older)
+    told.changes = None
+    assert f'heads/{A.digest}' in view.update().doubt
+    told.changes = None
+    monkeypatch.setattr(catalog, 'entries', lambda: entries)
+    assert view.update().doubt, 'until it is accepted'
+    catalog.history.accept()
+    told.changes = None
+    assert view.update().doubt == ''

@@ -27,7 +27,7 @@ def test_a_catalog_that_a_disk_knows_otherwise_is_doubted_until_accepted(
     assert 'another catalog' in checked['doubt']
     accepted = run('catalog', 'accept')
     assert accepted['epoch'] > 0
-    assert accepted['identity'] == checked['identity']
+    assert accepted['store'] == checked['store']
     assert run('catalog', 'check')['relied_on'] is True
 
 

@@ -51,7 +51,7 @@ def test_an_older_catalog_removes_nothing_until_it_is_accepted(
     remove(parts, gone)
     late = add(parts, b'uploaded after the backup')
     parts = restore(host, backup)
-    assert 'tmpl-manage catalog accept' in caplog.text
+    assert 'catalog accept' in caplog.text
     assert read(parts, kept) == OTHER
     assert len(host.copies(late.digest)) == 1
     with pytest.raises(exceptions.Unavailable, match='catalog accept'):
@@ -100,3 +100,22 @@ def test_a_catalog_that_goes_on_is_relied_on(host: Host) -> None:
     remove(parts, image)
     assert host.is_clean()
     assert hosts.read(host.parts(), add(host.parts(), DATA)) == DATA
+
+
+def test_a_catalog_that_was_set_back_becomes_no_better_by_growing(
+    host: Host,
+) -> None:
+    parts = host.parts()
+    image = add(parts, DATA)
+    backup = save(parts, host)
+    parts = host.parts()
+    late = add(parts, OTHER)
+    parts = restore(host, backup)
+    for number in range(20):
+        add(parts, b'one more %d' % number)
+    seen = parts.catalog.history.look()
+    assert seen.revision > 20, 'it is further than it was'
+    for process in parts, host.parts():
+        with pytest.raises(exceptions.Unavailable, match='catalog accept'):
+            remove(process, image)
+    assert len(host.copies(late.digest)) == 1
