@@ -78,7 +78,9 @@ class Authority:
             str(self.directory / f'{name}.key'),
         )
         pathlib.Path(files.certificate).write_bytes(_pem(certificate))
-        pathlib.Path(files.key).write_bytes(
+        secret = pathlib.Path(files.key)
+        secret.touch(0o600)
+        secret.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,

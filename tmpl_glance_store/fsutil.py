@@ -77,6 +77,22 @@ def inherit_owner(path: str) -> None:
         os.chown(path, os.stat(os.path.dirname(path)).st_uid, -1)
 
 
+def require_private(path: str) -> None:
+    """Make sure that a secret is one: not open to all, nor to be replaced.
+
+    A group may read it, as that of a service does.
+
+    :raises OSError: if there is no such file
+    :raises ValueError: if others can read or write it; says how to mend that
+    """
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    if mode & 0o027:
+        raise ValueError(
+            f'{path} has the mode {mode:04o}: others than its owner and its '
+            f'readers can use it; run "chmod g-w,o= {path}"'
+        )
+
+
 def write_durably(path: str, data: bytes, mode: int = 0o444) -> None:
     """Make *path* hold *data*, all or nothing, also across a power loss.
 

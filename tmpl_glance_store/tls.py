@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import fsutil
 
 LOG = logging.getLogger(__name__)
 
@@ -117,6 +118,7 @@ class Context:
             context.check_hostname = self._verify_host
         files = self._files
         try:
+            fsutil.require_private(files.key)
             context.load_verify_locations(files.ca)
             # Without a password, OpenSSL would ask for one on the terminal.
             context.load_cert_chain(files.certificate, files.key, password='')

@@ -5,6 +5,7 @@ import pathlib
 
 import pytest
 
+from harness.certificates import Authority
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import tls
 
@@ -55,5 +56,21 @@ def test_tls_files_that_cannot_be_used_are_named(
     for make in tls.server, tls.client:
         with pytest.raises(
             exceptions.BadConfiguration, match='tmpl_store_tls_ca'
+        ):
+            make(files)
+
+
+@pytest.mark.parametrize('mode', [0o644, 0o604, 0o660])
+def test_a_key_that_others_can_use_is_refused(
+    tmp_path: pathlib.Path, mode: int
+) -> None:
+    files = Authority(tmp_path).node('n1')
+    key = pathlib.Path(files.key)
+    for make in tls.server, tls.client:
+        key.chmod(0o640)
+        make(files)
+        key.chmod(mode)
+        with pytest.raises(
+            exceptions.BadConfiguration, match=f'chmod g-w,o= {key}'
         ):
             make(files)

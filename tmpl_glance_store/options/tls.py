@@ -32,7 +32,8 @@ name ``tmpl-agent``. It is read again when it changes.
         help="""
 PEM file with the key of this node's certificate.
 
-Without a passphrase, and readable by nobody but the user of the process.
+Without a passphrase. It is refused if others than its owner and a group of
+readers can use it: its mode is 0600 or 0640.
 """,
     ),
 ]

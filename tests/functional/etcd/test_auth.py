@@ -40,6 +40,7 @@ def password_file(tmp_path: pathlib.Path) -> pathlib.Path:
     """A file with the password."""
     path = tmp_path / 'password'
     path.write_text(f'{PASSWORD}\n')
+    path.chmod(0o600)
     return path
 
 

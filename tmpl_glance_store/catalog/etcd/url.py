@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from tmpl_glance_store import exceptions
+from tmpl_glance_store import fsutil
 from tmpl_glance_store import tls
 from tmpl_glance_store.catalog.etcd import auth
 
@@ -126,6 +127,7 @@ def _user(
         raise _bad(url, 'a password is sent over https only')
     try:
         auth.read_password(path)
+        fsutil.require_private(path)
     except (OSError, ValueError) as exc:
         raise _bad(url, str(exc)) from exc
     return User(user, path)
@@ -145,6 +147,8 @@ def _check_files(url: str, tls: Mapping[str, str]) -> None:
         for path in tls.values():
             with open(path, 'rb'):
                 pass  # ssl would not name the file
+        if 'key' in tls:
+            fsutil.require_private(tls['key'])
         context = ssl.create_default_context(cafile=tls.get('ca'))
         if 'cert' in tls:
             # A password would be asked for at the terminal.

@@ -95,6 +95,7 @@ def password_file(tmp_path: pathlib.Path) -> pathlib.Path:
     """A file with a password in its first line."""
     path = tmp_path / 'password'
     path.write_text('secret\n')
+    path.chmod(0o600)
     return path
 
 
@@ -166,3 +167,27 @@ def test_a_url_with_files_that_do_not_fit_is_refused(
     ):
         with pytest.raises(exceptions.BadConfiguration):
             etcd_url.parse(url + wrong)
+
+
+@pytest.mark.parametrize('mode', [0o644, 0o604, 0o660])
+def test_secrets_that_others_can_use_are_refused(
+    authority: Authority, password_file: pathlib.Path, mode: int
+) -> None:
+    files = authority.node(f'open{mode}')
+    for secret, url in (
+        (
+            password_file,
+            f'etcd+http://[::1]:1?user=a&password_file={password_file}',
+        ),
+        (
+            pathlib.Path(files.key),
+            f'etcd+https://[::1]:1?cert={files.certificate}&key={files.key}',
+        ),
+    ):
+        secret.chmod(0o640)
+        etcd_url.parse(url)
+        secret.chmod(mode)
+        with pytest.raises(
+            exceptions.BadConfiguration, match=f'chmod g-w,o= {secret}'
+        ):
+            etcd_url.parse(url)
