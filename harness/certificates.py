@@ -89,6 +89,35 @@ class Authority:
         )
         return files
 
+    def revoke(self, *revoked: tls.Files, days: int = 1) -> str:
+        """Return the path of the CA's list, which has just *revoked*.
+
+        :param days: validity, negative if it has expired
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        end = now + datetime.timedelta(days=days)
+        builder = x509.CertificateRevocationListBuilder(
+            issuer_name=self._name,
+            last_update=min(now, end) - _VALIDITY,
+            next_update=end,
+        )
+        for files in revoked:
+            certificate = x509.load_pem_x509_certificate(
+                pathlib.Path(files.certificate).read_bytes()
+            )
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder(
+                    certificate.serial_number, now - _VALIDITY
+                ).build()
+            )
+        path = self.directory / 'crl.pem'
+        path.write_bytes(
+            builder.sign(self._key, hashes.SHA256()).public_bytes(
+                serialization.Encoding.PEM
+            )
+        )
+        return str(path)
+
     def _sign(
         self,
         subject: x509.Name,

@@ -166,7 +166,9 @@ def tls_files(options: tls_options.Tls) -> tls.Files | None:
 
     :raises BadConfiguration: if only some are named
     """
-    return tls.Files.read(options.ca, options.certificate, options.key)
+    return tls.Files.read(
+        options.ca, options.certificate, options.key, options.crl
+    )
 
 
 def build_catalog_store(

@@ -23,6 +23,7 @@ OPTIONS = (
     'tmpl_store_tls_certificate',
     'tmpl_store_tls_key',
 )
+_CRL = 'tmpl_store_tls_crl'
 
 #: The DNS name in the certificates of those who may read templates: nodes and
 #: Glance hosts. libtorrent looks for it too.
@@ -33,25 +34,33 @@ METRICS = 'tmpl-metrics'
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Files:
-    """Paths of PEM files: the cluster's CA, this node's certificate, key."""
+    """Paths of PEM files: the cluster's CA, this node's certificate, key.
+
+    ``crl`` is the CA's list of the certificates that it has revoked.
+    """
 
     ca: str
     certificate: str
     key: str
+    crl: str | None = None
 
     @classmethod
     def read(
-        cls, ca: str | None, certificate: str | None, key: str | None
+        cls,
+        ca: str | None,
+        certificate: str | None,
+        key: str | None,
+        crl: str | None = None,
     ) -> 'Files | None':
-        """Return the values of the three options, None if none is set.
+        """Return the values of the options, None if none is set.
 
         :raises BadConfiguration: if only some are set
         """
         if ca and certificate and key:
-            return cls(ca, certificate, key)
+            return cls(ca, certificate, key, crl or None)
         values = zip(OPTIONS, (ca, certificate, key), strict=True)
         missing = [option for option, value in values if not value]
-        if len(missing) == len(OPTIONS):
+        if len(missing) == len(OPTIONS) and not crl:
             return None
         raise exceptions.BadConfiguration(
             f'{", ".join(missing)}: not set; mutual TLS needs all of '
@@ -97,7 +106,9 @@ class Context:
         """Return what changes when a file does."""
         try:
             stats = [
-                os.stat(path) for path in dataclasses.astuple(self._files)
+                os.stat(path)
+                for path in dataclasses.astuple(self._files)
+                if path is not None
             ]
         except OSError:
             return []
@@ -127,7 +138,25 @@ class Context:
                 f'{", ".join(OPTIONS)}: {files.ca}, {files.certificate} and '
                 f'{files.key} cannot be used: {exc}'
             ) from exc
+        if files.crl is not None:
+            _honour(files.crl, context)
         return context
+
+
+def _honour(crl: str, context: ssl.SSLContext) -> None:
+    """Let *context* refuse certificates that the CA has revoked.
+
+    :raises BadConfiguration: if there is no list in the file *crl*
+    """
+    try:
+        context.load_verify_locations(crl)
+        if not context.cert_store_stats()['crl']:
+            raise ValueError('it has no list of revoked certificates')
+    except (OSError, ValueError) as exc:
+        raise exceptions.BadConfiguration(
+            f'{_CRL}: {crl} cannot be used: {exc}'
+        ) from exc
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
 
 
 def server(files: Files) -> Context:

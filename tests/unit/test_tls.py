@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rule of what needs mutual TLS, and the options that name its files."""
 
+import dataclasses
+import os
 import pathlib
+import ssl
 
 import pytest
 
@@ -74,3 +77,39 @@ def test_a_key_that_others_can_use_is_refused(
             exceptions.BadConfiguration, match=f'chmod g-w,o= {key}'
         ):
             make(files)
+
+
+@pytest.mark.parametrize('name', ['ca.pem', 'n1.key', 'missing.pem'])
+def test_a_crl_that_is_none_is_refused(
+    tmp_path: pathlib.Path, name: str
+) -> None:
+    files = Authority(tmp_path).node('n1')
+    crl = os.path.join(os.path.dirname(files.ca), name)
+    with pytest.raises(
+        exceptions.BadConfiguration, match='tmpl_store_tls_crl'
+    ):
+        tls.server(dataclasses.replace(files, crl=crl))
+
+
+def test_a_crl_alone_is_refused() -> None:
+    with pytest.raises(
+        exceptions.BadConfiguration, match=r'tmpl_store_tls_ca.*: not set'
+    ):
+        tls.Files.read(None, None, None, 'crl')
+
+
+def test_a_new_crl_changes_the_context_and_one_that_is_none_does_not(
+    tmp_path: pathlib.Path,
+) -> None:
+    authority = Authority(tmp_path)
+    files = authority.node('n1')
+    crl = authority.revoke()
+    context = tls.server(dataclasses.replace(files, crl=crl))
+    first = context.get()
+    assert context.get() is first
+    assert first.verify_flags & ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+    authority.revoke(files)
+    second = context.get()
+    assert second is not first
+    pathlib.Path(crl).write_text('no list')
+    assert context.get() is second

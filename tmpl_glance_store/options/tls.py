@@ -36,6 +36,16 @@ Without a passphrase. It is refused if others than its owner and a group of
 readers can use it: its mode is 0600 or 0640.
 """,
     ),
+    cfg.StrOpt(
+        'tmpl_store_tls_crl',
+        help="""
+PEM file with the list of certificates that the cluster's CA has revoked.
+
+Who shows one of them is refused by the API, and not read from. The file is
+read again when it changes. Once the time of the next list has passed,
+everybody is refused until there is a new one. Unset: nothing is revoked.
+""",
+    ),
 ]
 
 
@@ -46,6 +56,7 @@ class Tls:
     ca: str | None
     certificate: str | None
     key: str | None
+    crl: str | None = None
 
 
 def read(conf: Any) -> Tls:
@@ -57,4 +68,5 @@ def read(conf: Any) -> Tls:
         conf.tmpl_store_tls_ca,
         conf.tmpl_store_tls_certificate,
         conf.tmpl_store_tls_key,
+        conf.tmpl_store_tls_crl,
     )

@@ -206,3 +206,59 @@ def test_a_certificate_without_its_key_changes_nothing(
         client = tls.client(half)
         shutil.copy(files.certificate, half.certificate)
         assert read(stored, node.url, context=client) == stored.content
+
+
+def test_a_revoked_client_is_refused_without_a_restart(
+    stored: Stored, authority: certificates.Authority, files: tls.Files
+) -> None:
+    stolen = authority.node('stolen', tls.NODE)
+    crl = authority.revoke()
+    with Node(stored.root, files=dataclasses.replace(files, crl=crl)) as node:
+        assert node.ask_with(stolen, stored.path) == 200
+        before = refusals(node)
+        authority.revoke(stolen)
+        with pytest.raises((OSError, http.client.HTTPException)):
+            node.ask_with(stolen, stored.path)
+        wait_until(lambda: refusals(node) == before + 1)
+        assert node.ask_with(files, stored.path) == 200
+
+
+def test_a_connection_of_before_a_revocation_ends_after_its_request(
+    stored: Stored, authority: certificates.Authority, files: tls.Files
+) -> None:
+    crl = authority.revoke()
+    with Node(stored.root, files=dataclasses.replace(files, crl=crl)) as node:
+        client = http.client.HTTPSConnection(
+            *node.api.address, timeout=LONG, context=tls.client(files).get()
+        )
+        with contextlib.closing(client):
+            client.request('GET', '/healthz')
+            answer = client.getresponse()
+            answer.read()
+            assert not answer.will_close
+            authority.revoke(authority.node('some'))
+            client.request('GET', '/healthz')
+            assert client.getresponse().will_close
+
+
+def test_a_revoked_holder_is_not_read_from(
+    stored: Stored, authority: certificates.Authority, files: tls.Files
+) -> None:
+    lost = authority.node('lost', tls.NODE, '127.0.0.1')
+    reader = dataclasses.replace(files, crl=authority.revoke(lost))
+    with (
+        Node(stored.root, files=lost) as node,
+        pytest.raises(exceptions.Unavailable, match='revoked'),
+    ):
+        read(stored, node.url, context=tls.client(reader))
+
+
+def test_a_list_that_has_expired_lets_nobody_in(
+    stored: Stored, authority: certificates.Authority, files: tls.Files
+) -> None:
+    old = dataclasses.replace(files, crl=authority.revoke(days=-1))
+    with (
+        Node(stored.root, files=old) as node,
+        pytest.raises((OSError, http.client.HTTPException)),
+    ):
+        node.ask_with(files, stored.path)

@@ -22,6 +22,9 @@ class Request(cheroot.server.HTTPRequest):
         self.conn.limit(self.server.timeout)
         super().parse_request()
         self.conn.limit(None)
+        if self.conn.is_outdated:
+            # Whoever goes on shakes hands again, by the rules of today.
+            self.close_connection = True
         if self.chunked_read or b'Content-Length' in self.inheaders:
             # Nothing here takes a body, so nobody waits for one to end.
             self.close_connection = True
@@ -83,6 +86,12 @@ class Connection(cheroot.server.HTTPConnection):
         self.socket.settimeout(self.server.send_timeout)
         self.introduce(clients.Client.proved(self.socket))
         return False
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether certificates or revocations have changed meanwhile."""
+        adapter = self.server.ssl_adapter
+        return adapter is not None and not adapter.is_current(self.socket)
 
     def cut(self) -> None:
         """End it from another thread: whoever waits for it wakes up."""

@@ -43,6 +43,10 @@ class Adapter:
     def bind(self, sock: socket.socket) -> socket.socket:
         return sock
 
+    def is_current(self, sock: ssl.SSLSocket) -> bool:
+        """Tell whether *sock* shook hands with the files of now."""
+        return sock.context is self._context.get()
+
     def wrap(
         self, sock: socket.socket
     ) -> tuple[ssl.SSLSocket, dict[str, str]]:
