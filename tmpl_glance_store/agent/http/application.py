@@ -11,7 +11,6 @@ import contextlib
 import errno
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -29,6 +28,7 @@ from tmpl_glance_store.agent import status as agent_status
 from tmpl_glance_store.agent.http import clients
 from tmpl_glance_store.agent.http import ranges
 from tmpl_glance_store.agent.http import server
+from tmpl_glance_store.agent.http import shares
 
 LOG = logging.getLogger(__name__)
 
@@ -48,8 +48,9 @@ class Application:
     :param healthy: returns whether the agent is well, and a line about it
     :param registry: what ``/metrics`` shows
     :param metrics: counters, in that registry
-    :param streams: reads of template bytes at a time; who comes on top gets
-        a 503, and tries another holder
+    :param streams: reads of template bytes at a time, of which one client
+        gets half at most; who comes on top gets a 503, and tries another
+        holder
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Application:
         self._healthy = healthy
         self._registry = registry
         self._metrics = metrics
-        self._slots = threading.Semaphore(streams)
+        self._shares = shares.Shares(streams, max(1, streams // 2))
         views: dict[str, Callable[..., wrappers.Response]] = {
             '/v1/templates/<digest>/data': self._data,
             '/v1/templates/<digest>/pieces': self._pieces,
@@ -133,7 +134,7 @@ class Application:
             file = stack.enter_context(self._open(digest, layout.IMAGE))
             size = os.fstat(file.fileno()).st_size
             extent = ranges.extent_of(request, digest, size)
-            stack.enter_context(self._slot())
+            stack.enter_context(self._slot(_client(request).key))
             start, end = extent or (0, size)
             response = wrappers.Response(
                 self._read(file, start, end),
@@ -160,8 +161,8 @@ class Application:
             yield chunk
 
     @contextlib.contextmanager
-    def _slot(self) -> Iterator[None]:
-        if not self._slots.acquire(blocking=False):
+    def _slot(self, client: str) -> Iterator[None]:
+        if not self._shares.take(client):
             raise werkzeug.exceptions.ServiceUnavailable(
                 'Too many reads at a time.', retry_after=1
             )
@@ -169,7 +170,7 @@ class Application:
             with self._metrics.streams.track_inprogress():
                 yield
         finally:
-            self._slots.release()
+            self._shares.give(client)
 
     def _pieces(
         self, _request: wrappers.Request, digest: str

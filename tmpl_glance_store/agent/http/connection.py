@@ -60,7 +60,9 @@ class Connection(cheroot.server.HTTPConnection):
         self.wfile = Writer(self)
         self.socket.settimeout(self.server.send_timeout)
         self.deadline: float | None = None
-        self._known = False
+        self.client: clients.Client | None = None
+        #: What the server counts it among.
+        self.is_stranger = self.has_share = False
 
     def limit(self, seconds: float | None) -> None:
         """Set the time that is left."""
@@ -68,7 +70,7 @@ class Connection(cheroot.server.HTTPConnection):
 
     def introduce(self, client: clients.Client) -> None:
         """Take note of who is at the other end; requests are told."""
-        self._known = True
+        self.client = client
         # cheroot puts this into the environ of each request.
         self.ssl_env = {clients.ENVIRON: client}
 
@@ -79,7 +81,7 @@ class Connection(cheroot.server.HTTPConnection):
         :raises ssl.SSLWantReadError: if it is the client's turn
         :raises OSError: if the client is not one of the cluster
         """
-        if self._known:
+        if self.client is not None:
             return True
         self.socket.settimeout(0)
         self.socket.do_handshake()

@@ -4,7 +4,8 @@
 Two things of cheroot 11 would let a client harm the others, and are done
 otherwise here: it shakes hands in the thread that accepts
 (cherrypy/cheroot#748), and it gives a thread to a connection that has sent
-nothing yet.
+nothing yet. Who has shown no certificate is bounded by address, who has by
+certificate: neither one host nor one certificate can keep the others out.
 """
 
 import logging
@@ -22,14 +23,29 @@ import cheroot.wsgi
 from tmpl_glance_store import tls
 from tmpl_glance_store.agent import metrics as api_metrics
 from tmpl_glance_store.agent.http import clients
+from tmpl_glance_store.agent.http import complaints
 from tmpl_glance_store.agent.http import connection
+from tmpl_glance_store.agent.http import shares
+from tmpl_glance_store.agent.http import strangers
 
 LOG = logging.getLogger(__name__)
 
 THREADS = 64
 
 _CONNECTIONS = 4 * THREADS
+_OF_ONE_CLIENT = THREADS // 2  # each may keep a thread for a while
+_HANDSHAKES = _CONNECTIONS // 2
+_HANDSHAKES_OF_ONE_ADDRESS = 32
+_FAILURES_OF_ONE_ADDRESS = 20
 _HEAD = 16 << 10  # bytes of a request's line and headers
+
+_REASONS = {
+    'address': 'too many handshakes, or too many that failed',
+    'full': 'there are too many connections',
+    'handshake': 'its handshake failed',
+    'share': 'its certificate has too many connections',
+    'slow': 'it is too slow',
+}
 
 
 class Adapter:
@@ -94,36 +110,68 @@ class Server(cheroot.wsgi.Server):
         self._metrics = metrics
         self._lock = threading.Lock()
         self._clients: set[connection.Connection] = set()
+        self._complaints = complaints.Complaints(clock)
+        self._shares = shares.Shares(_CONNECTIONS, _OF_ONE_CLIENT)
+        self._strangers = strangers.Strangers(
+            total=_HANDSHAKES,
+            pending=_HANDSHAKES_OF_ONE_ADDRESS,
+            failures=_FAILURES_OF_ONE_ADDRESS,
+            clock=clock,
+        )
 
     def process_conn(self, conn: connection.Connection) -> None:
         """Take up a connection that is new, or has sent something."""
-        if conn.last_used is None and not self._admit(conn):
-            self._metrics.refused.labels('full').inc()
-            conn.close()
+        if conn.last_used is None:
+            if self._admit(conn):
+                self.put_conn(conn)
             return
         try:
-            if conn.last_used is not None and conn.shake_hands():
+            if conn.shake_hands():
                 super().process_conn(conn)
                 return
         except ssl.SSLWantReadError:
-            pass
+            self.put_conn(conn)
         except (OSError, ValueError) as exc:
-            LOG.info('Refused %s: %s', conn.remote_addr, exc)
-            self._metrics.refused.labels('handshake').inc()
-            conn.close()
-            return
-        self.put_conn(conn)
+            self._refuse(conn, 'handshake', str(exc))
+        else:
+            self._welcome(conn)
 
     def _admit(self, conn: connection.Connection) -> bool:
-        with self._lock:
-            if len(self._clients) >= _CONNECTIONS:
-                return False
-            self._clients.add(conn)
-        self._metrics.connections.inc()
+        """Take up a connection that is new, and tell whether it stays."""
+        # One thread alone takes up connections; others but end them.
+        if len(self._clients) >= _CONNECTIONS:
+            self._refuse(conn, 'full')
+            return False
         if self.ssl_adapter is None:
             conn.introduce(clients.Client.nearby(conn.remote_addr))
+        elif self._strangers.enter(conn.remote_addr):
+            conn.is_stranger = True
+        else:
+            self._refuse(conn, 'address')
+            return False
+        with self._lock:
+            self._clients.add(conn)
+        self._metrics.connections.inc()
         conn.limit(self.timeout)
         return True
+
+    def _welcome(self, conn: connection.Connection) -> None:
+        """Go on with a client that has just shown its certificate."""
+        assert conn.client is not None
+        conn.is_stranger = False
+        self._strangers.leave(conn.remote_addr, proved=True)
+        conn.has_share = self._shares.take(conn.client.key)
+        if conn.has_share:
+            self.put_conn(conn)
+        else:
+            self._refuse(conn, 'share')
+
+    def _refuse(
+        self, conn: connection.Connection, reason: str, detail: str = ''
+    ) -> None:
+        self._complaints.add(conn.remote_addr, _REASONS[reason], detail)
+        self._metrics.refused.labels(reason).inc()
+        conn.close()
 
     def put_conn(self, conn: connection.Connection) -> None:
         """Wait until the client sends something."""
@@ -138,14 +186,25 @@ class Server(cheroot.wsgi.Server):
             if conn in self._clients:
                 self._clients.remove(conn)
                 self._metrics.connections.dec()
+        if conn.is_stranger:
+            conn.is_stranger = False
+            self._strangers.leave(conn.remote_addr, proved=False)
+        if conn.has_share and conn.client is not None:
+            conn.has_share = False
+            self._shares.give(conn.client.key)
 
     def cut_late(self) -> None:
-        """Cut the connections whose deadline has passed."""
+        """Cut the connections whose deadline has passed.
+
+        What there was to say of clients is summed up, and forgiven, too.
+        """
+        self._complaints.sum_up()
+        self._strangers.forgive()
         now = self.clock()
         with self._lock:
             for conn in self._clients:
                 if conn.deadline is not None and conn.deadline < now:
-                    LOG.info('Cut %s: too slow', conn.remote_addr)
+                    self._complaints.add(conn.remote_addr, _REASONS['slow'])
                     self._metrics.refused.labels('slow').inc()
                     conn.cut()
 

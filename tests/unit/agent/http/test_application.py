@@ -16,6 +16,7 @@ from tests.unit.agent.http.node import Node
 from tests.unit.agent.http.node import data
 from tmpl_glance_store import exceptions
 from tmpl_glance_store.agent import status as agent_status
+from tmpl_glance_store.agent.http import clients
 
 
 def test_the_whole_template_is_sent(node: Node) -> None:
@@ -91,7 +92,8 @@ def test_a_file_that_becomes_shorter_breaks_the_answer(node: Node) -> None:
 
 def test_reads_at_a_time_are_bounded(node: Node) -> None:
     with contextlib.ExitStack() as open_reads:
-        for _ in range(2):
+        for caller in 'ab':
+            node.caller = clients.Client(caller, may_read=True, may_watch=True)
             answer = node.client.get(data(), buffered=False)
             open_reads.callback(answer.close)
             assert answer.status_code == 200
@@ -99,6 +101,18 @@ def test_reads_at_a_time_are_bounded(node: Node) -> None:
         assert node.get(data()).status_code == 503
         assert node.get('/healthz').status_code == 200
     assert node.value('tmpl_api_streams') == 0
+    assert node.get(data()).status_code == 200
+
+
+def test_one_client_leaves_reads_to_others(node: Node) -> None:
+    a, b = (clients.Client(key, may_read=True) for key in 'ab')
+    node.caller = a
+    answer = node.client.get(data(), buffered=False)
+    with contextlib.closing(answer):
+        assert node.get(data()).status_code == 503
+        node.caller = b
+        assert node.get(data()).status_code == 200
+    node.caller = a
     assert node.get(data()).status_code == 200
 
 

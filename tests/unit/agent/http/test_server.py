@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.agent.virtual import Clock
 from tmpl_glance_store.agent import metrics as api_metrics
+from tmpl_glance_store.agent.http import clients
 from tmpl_glance_store.agent.http import connection
 from tmpl_glance_store.agent.http import server
 
@@ -173,3 +174,75 @@ def test_a_handshake_that_is_not_over_takes_no_thread(
     bench.server.process_conn(made)
     assert bench.idle == [made, made]
     assert not is_cut(client)
+
+
+@pytest.fixture
+def secure(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A bench with TLS, at which each handshake succeeds at once."""
+
+    def shake_hands(self: connection.Connection) -> bool:
+        if self.client is not None:
+            return True
+        self.introduce(clients.Client('a certificate'))
+        return False
+
+    bench.server.ssl_adapter = object()
+    monkeypatch.setattr(connection.Connection, 'shake_hands', shake_hands)
+    return bench
+
+
+def prove(bench: Bench, made: connection.Connection) -> None:
+    """Let the client of a connection show its certificate."""
+    made.last_used = 1.0
+    bench.server.process_conn(made)
+
+
+def test_who_shows_no_certificate_is_bounded_by_address(
+    secure: Bench,
+) -> None:
+    most = server._HANDSHAKES_OF_ONE_ADDRESS
+    first, _ = secure.admit()
+    for _ in range(most - 1):
+        secure.admit()
+    _, refused = secure.admit()
+    assert is_cut(refused)
+    assert (secure.refused('address'), secure.open) == (1, most)
+    prove(secure, first)
+    _, client = secure.admit()
+    assert not is_cut(client)
+
+
+def test_who_shows_one_is_bounded_by_that(secure: Bench) -> None:
+    for _ in range(server._OF_ONE_CLIENT):
+        made, client = secure.admit()
+        prove(secure, made)
+        assert not is_cut(client)
+    refused, client = secure.admit()
+    prove(secure, refused)
+    assert is_cut(client)
+    assert secure.refused('share') == 1
+    made.close()
+    again, client = secure.admit()
+    prove(secure, again)
+    assert not is_cut(client)
+
+
+def test_who_leaves_without_a_certificate_has_failed(secure: Bench) -> None:
+    for _ in range(server._FAILURES_OF_ONE_ADDRESS):
+        made, _ = secure.admit()
+        made.close()
+        made.close()
+    _, client = secure.admit()
+    assert is_cut(client)
+    secure.clock.now += 1
+    _, client = secure.admit()
+    assert not is_cut(client)
+
+
+def test_when_all_is_full_nobody_has_failed(
+    secure: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, '_CONNECTIONS', 0)
+    for _ in range(100):
+        secure.admit()
+    assert (secure.refused('full'), secure.refused('address')) == (100, None)
