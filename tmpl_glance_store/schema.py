@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 #: Of every record and of the layout of catalog and disk.
 VERSION = 2
@@ -20,6 +20,8 @@ VERSION = 2
 MOST = 1 << 20
 
 _CHECK = 'check'
+
+_Kind = TypeVar('_Kind')
 
 #: Returns a value as the record shall have it; raises ValueError, saying why.
 Check = Callable[[Any], Any]
@@ -62,6 +64,17 @@ def line(most: int = 1024) -> Check:
         if not value.isprintable():
             raise ValueError(f'{_shown(value)} has control characters')
         return value
+
+    return check
+
+
+def prose(most: int = 4096) -> Check:
+    """Take a text for people, fit for a terminal: cut, and on one line."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f'{_shown(value)} is not a text')
+        return printable(value[:most])
 
     return check
 
@@ -126,6 +139,29 @@ def several(check: Check, most: int = 100_000) -> Check:
     return check_all
 
 
+def printable(text: str) -> str:
+    """Return *text* with a ``?`` for each order to a terminal in it."""
+    return ''.join(
+        each if each.isprintable() else ' ' if each.isspace() else '?'
+        for each in text
+    )
+
+
+def read(kind: type[_Kind], raw: Any) -> _Kind:
+    """Return the dataclass *kind* that a JSON value holds.
+
+    Its fields were made by :func:`field`. Unknown ones are ignored.
+
+    :raises BadRecord: if it holds none
+    """
+    try:
+        if not isinstance(raw, dict):
+            raise ValueError('it is not a JSON object')
+        return kind(**_values(kind, raw))
+    except (ValueError, TypeError) as exc:
+        raise BadRecord(f'{kind.__name__}: {exc}') from exc
+
+
 class Record:
     """A frozen dataclass whose fields were made by :func:`field`."""
 
@@ -155,7 +191,7 @@ class Record:
             if not isinstance(raw, dict):
                 raise ValueError('it is not a JSON object')
             _require_version(raw.get('version'))
-            record = cls(**cls._values(raw))
+            record = cls(**_values(cls, raw))
             record.agree()
             return record
         except OtherVersion as exc:
@@ -169,16 +205,17 @@ class Record:
         :raises ValueError: if they do not; says in what
         """
 
-    @classmethod
-    def _values(cls, raw: dict[str, Any]) -> dict[str, Any]:
-        values = {}
-        for each in dataclasses.fields(cls):  # type: ignore[arg-type]
-            if each.name in raw and _CHECK in each.metadata:
-                try:
-                    values[each.name] = each.metadata[_CHECK](raw[each.name])
-                except ValueError as exc:
-                    raise ValueError(f'{each.name}: {exc}') from exc
-        return values
+
+def _values(kind: type[Any], raw: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of *kind* that are in *raw*, checked."""
+    values = {}
+    for each in dataclasses.fields(kind):
+        if each.name in raw and _CHECK in each.metadata:
+            try:
+                values[each.name] = each.metadata[_CHECK](raw[each.name])
+            except ValueError as exc:
+                raise ValueError(f'{each.name}: {exc}') from exc
+    return values
 
 
 def _require_version(version: Any) -> None:

@@ -2,14 +2,18 @@
 """What an agent says of its node: the body of ``/v1/status``, typed.
 
 The agent writes it, the command line reads it; a reader ignores fields that it
-does not know.
+does not know. It checks the others, since the node may have been taken over:
+types, numbers of rows, and that a terminal can show each text.
 """
 
 import dataclasses
+import functools
 import json
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from tmpl_glance_store import imagecache
+from tmpl_glance_store import objects
+from tmpl_glance_store import schema
 
 #: A copy that waits for its turn to be fetched, or for a holder.
 WAITING = 'waiting'
@@ -20,8 +24,16 @@ COMPLETE = 'complete'
 #: A transfer that the swarm does not know yet; its other states are the
 #: swarm's.
 STARTING = 'starting'
+_MOST = 100_000  # rows of each kind
 
-_Row = TypeVar('_Row')
+_digest = schema.text(objects.DIGEST)
+_name = schema.line(320)
+_whole = schema.whole()
+
+
+def _rows(kind: type) -> schema.Check:
+    """Check for a list of records of that kind."""
+    return schema.several(functools.partial(schema.read, kind), _MOST)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,35 +44,41 @@ class Transfer:
     nobody can tell.
     """
 
-    digest: str
-    location: str
-    size: int
-    state: str = STARTING
-    done: int = 0
-    download_rate: int = 0
-    peers: int = 0
-    eta: float | None = None
+    digest: str = schema.field(_digest)
+    location: str = schema.field(_name)
+    size: int = schema.field(_whole)
+    state: str = schema.field(_name, default=STARTING)
+    done: int = schema.field(_whole, default=0)
+    download_rate: int = schema.field(_whole, default=0)
+    peers: int = schema.field(_whole, default=0)
+    eta: float | None = schema.field(
+        schema.optional(schema.number()), default=None
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Copy:
     """A copy that is on a disk of the node, or is to be."""
 
-    digest: str
-    location: str
-    state: str
+    digest: str = schema.field(_digest)
+    location: str = schema.field(_name)
+    state: str = schema.field(_name)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Status:
     """A node at one moment; ``problem`` is what hinders its passes."""
 
-    node: str
-    release: str
-    problem: str | None = None
-    transfers: tuple[Transfer, ...] = ()
-    copies: tuple[Copy, ...] = ()
-    images: tuple[imagecache.BaseFile, ...] = ()
+    node: str = schema.field(schema.text(objects.NODE))
+    release: str = schema.field(schema.line(64))
+    problem: str | None = schema.field(
+        schema.optional(schema.prose()), default=None
+    )
+    transfers: tuple[Transfer, ...] = schema.field(_rows(Transfer), default=())
+    copies: tuple[Copy, ...] = schema.field(_rows(Copy), default=())
+    images: tuple[imagecache.BaseFile, ...] = schema.field(
+        _rows(imagecache.BaseFile), default=()
+    )
 
     def to_json(self) -> str:
         """Return what ``/v1/status`` shows."""
@@ -80,33 +98,8 @@ class Status:
 
         :raises ValueError: if it is none
         """
-        return _record(
-            cls,
-            raw,
-            transfers=_rows(Transfer, raw, 'transfers'),
-            copies=_rows(Copy, raw, 'copies'),
-            images=_rows(imagecache.BaseFile, raw, 'images'),
-        )
-
-
-def _rows(kind: type[_Row], raw: Any, name: str) -> tuple[_Row, ...]:
-    rows = raw.get(name) if isinstance(raw, dict) else None
-    if not isinstance(rows, list):
-        raise ValueError(f'a status without {name}')
-    return tuple(_record(kind, each) for each in rows)
-
-
-def _record(kind: type[_Row], raw: Any, **known: Any) -> _Row:
-    """Return the record in a JSON object; *known* are fields made already."""
-    if not isinstance(raw, dict):
-        raise ValueError(f'{kind.__name__}: not a JSON object')
-    names = {each.name for each in dataclasses.fields(kind)}  # type: ignore
-    fields = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in raw.items()
-        if name in names
-    }
-    try:
-        return kind(**{**fields, **known})
-    except TypeError as exc:
-        raise ValueError(f'{kind.__name__}: {exc}') from exc
+        status = schema.read(cls, raw)
+        for name in 'transfers', 'copies', 'images':
+            if name not in raw:
+                raise schema.BadRecord(f'a status without {name}')
+        return status

@@ -4,6 +4,9 @@
 import dataclasses
 from typing import Self
 
+from tmpl_glance_store import objects
+from tmpl_glance_store import schema
+
 #: What becomes of an image on this node. ``foreign``: Nova has made the base
 #: file itself. ``waiting``: Nova holds its lock. ``failed`` is tried again,
 #: ``refused`` is not, unless something changes. ``damaged``: the base file is
@@ -74,12 +77,14 @@ class BaseFile:
     the names of those that sit on it.
     """
 
-    image: str
-    digest: str
-    state: str
-    reason: str
-    base_file: str
-    mode: str | None
-    converted: bool
-    boots_wait: bool
-    instances: tuple[str, ...]
+    image: str = schema.field(schema.text(objects.SPELLED_ID))
+    digest: str = schema.field(schema.text(objects.DIGEST))
+    state: str = schema.field(schema.line(64))
+    reason: str = schema.field(schema.prose())
+    base_file: str = schema.field(schema.prose())
+    mode: str | None = schema.field(schema.optional(schema.line(64)))
+    converted: bool = schema.field(schema.flag)
+    boots_wait: bool = schema.field(schema.flag)
+    instances: tuple[str, ...] = schema.field(
+        schema.several(schema.prose(256), 10_000)
+    )

@@ -20,6 +20,7 @@ from typing import Any
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import merkle
 from tmpl_glance_store import objects
+from tmpl_glance_store import schema
 from tmpl_glance_store import tls
 from tmpl_glance_store.remote import contract
 
@@ -234,4 +235,4 @@ def _as_failures() -> Iterator[None]:
     ) as exc:
         # The text may be the holder's own.
         reason = f'{type(exc).__name__}: {exc}'
-        raise contract.HolderFailed(reason[:200]) from exc
+        raise contract.HolderFailed(schema.printable(reason[:200])) from exc

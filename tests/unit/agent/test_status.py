@@ -105,3 +105,70 @@ def test_fields_of_a_newer_agent_are_ignored() -> None:
 def test_what_is_no_status_is_refused(raw: object) -> None:
     with pytest.raises(ValueError):
         status.Status.from_json(json.dumps(raw))
+
+
+ESCAPE = '\x1b]0;owned\x07'
+
+
+@pytest.mark.parametrize(
+    ('rows', 'field', 'value'),
+    [
+        ('copies', 'digest', 'ab'),
+        ('copies', 'digest', ['ab' * 32]),
+        ('copies', 'state', ESCAPE),
+        ('copies', 'location', {'a': 1}),
+        ('transfers', 'size', '5'),
+        ('transfers', 'size', -1),
+        ('transfers', 'done', True),
+        ('transfers', 'eta', 1e400),
+        ('transfers', 'location', ESCAPE),
+        ('transfers', 'state', 'x' * 10000),
+        ('images', 'image', ESCAPE),
+        ('images', 'state', None),
+        ('images', 'mode', ESCAPE),
+        ('images', 'converted', 'yes'),
+        ('images', 'instances', 'vm1'),
+        ('images', 'instances', [1]),
+        ('images', 'instances', ['vm'] * 10001),
+    ],
+)
+def test_a_row_that_is_none_is_refused(
+    rows: str, field: str, value: object
+) -> None:
+    raw = json.loads(STATUS.to_json())
+    raw[rows][0][field] = value
+    with pytest.raises(ValueError, match=field) as error:
+        status.Status.from_raw(raw)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ('field', 'value'),
+    [('node', ESCAPE), ('node', 5), ('release', ESCAPE), ('problem', 5)],
+)
+def test_a_node_that_names_itself_oddly_is_refused(
+    field: str, value: object
+) -> None:
+    raw = {**json.loads(STATUS.to_json()), field: value}
+    with pytest.raises(ValueError, match=field):
+        status.Status.from_raw(raw)
+
+
+def test_rows_are_bounded() -> None:
+    raw = json.loads(STATUS.to_json())
+    raw['copies'] *= status._MOST + 1
+    with pytest.raises(ValueError, match='copies'):
+        status.Status.from_raw(raw)
+
+
+def test_texts_for_people_cannot_give_orders_to_a_terminal() -> None:
+    raw = json.loads(STATUS.to_json())
+    raw['problem'] = f'it{ESCAPE}\nhangs'
+    raw['images'][0]['reason'] = ESCAPE * 10000
+    raw['images'][0]['instances'] = [ESCAPE]
+    read = status.Status.from_raw(raw)
+    assert read.problem == 'it?]0;owned? hangs'
+    assert read.images[0].reason.isprintable()
+    assert len(read.images[0].reason) == 4096
+    assert read.images[0].instances == ('?]0;owned?',)

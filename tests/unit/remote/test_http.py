@@ -217,3 +217,12 @@ def test_a_status_that_is_too_large_is_not_read(
     holder.answer = lambda request: ok(json.dumps('x' * 20).encode())
     with pytest.raises(contract.HolderFailed, match='status of 22 bytes'):
         connection.status()
+
+
+def test_what_a_holder_says_gives_no_orders_to_a_terminal(
+    holder: Holder, connection: http.HttpConnection
+) -> None:
+    holder.answer = lambda request: b'\x1b]0;owned\x07 close\r\n\r\n'
+    with pytest.raises(contract.HolderFailed, match='owned') as error:
+        connection.status()
+    assert str(error.value).isprintable()
