@@ -55,8 +55,9 @@ class Nodes:
         if found.record is not None and found.record.instance != node.instance:
             raise exceptions.Duplicate(
                 f'another agent lives as node {node.name}, at '
-                f'{found.record.api}. Give each agent a tmpl_store_node of '
-                f'its own, or stop the other one'
+                f'{found.record.api}. If it was killed just now, it counts '
+                f'as live for tmpl_store_lease at most; else stop it, or '
+                f'give each agent a tmpl_store_node of its own'
             )
         return self._records.store.commit(
             [found.unchanged()], [self._records.nodes.put(node, lease)]
