@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from harness import agents
 from harness import etcd
+from harness import waiting
 from tmpl_glance_store import imagecache
 from tools import cloud
 from tools import guest
@@ -108,7 +109,7 @@ class ThreeNodes:
                 f'{agent.host.settings["tmpl_store_locations"][0]}'
             )
         stage.check(
-            etcd.eventually(
+            waiting.eventually(
                 lambda: self._cluster.live(*self._cluster.agents), _PATIENCE
             ),
             'not all agents are live',

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an agent asks of a real etcd: counted there, not believed."""
 
-import dataclasses
 import json
 import pathlib
 import random
@@ -18,6 +17,7 @@ from harness.agents import Agent
 from harness.agents import Cluster
 from harness.etcd import Etcd
 from harness.waiting import eventually
+from tests import facts
 from tests.contract.keyvalue import PATIENCE
 from tmpl_glance_store import factory
 from tmpl_glance_store import objects
@@ -141,8 +141,8 @@ def test_a_changed_template_is_heard_of_and_not_asked_for(
     catalog.records.store.commit(
         [],
         [
-            catalog.records.templates.put(
-                dataclasses.replace(record, pinned=True)
+            catalog.records.pins.put(
+                objects.Pin(record.template.digest, pinned_at=1.0)
             )
         ],
     )
@@ -176,14 +176,13 @@ class Churn:
 
     def step(self) -> None:
         """Change something, perhaps nothing."""
-        digest = self._random.choice('abcd') * 64
-        template = objects.Template(
-            digest, 5, 7, 'c', 'sha512', 'm', 1 << 18, 1.0
-        )
-        place = self._random.choice('xyz')
+        template = facts.template(self._random.choice('abcd'))
+        digest = template.digest
+        place = f'n1/{self._random.choice("xyz")}'
         self._random.choice(
             (
-                lambda: self._catalog.copies.adopt(template, place),
+                lambda: self._catalog.bindings.restore(template),
+                lambda: self._catalog.copies.adopt(digest, place),
                 lambda: self._catalog.copies.verified(digest, place),
                 lambda: self._catalog.copies.forget(digest, place),
                 lambda: self._catalog.locations.put(
