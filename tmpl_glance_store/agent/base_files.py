@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterator, Set
 
 from tmpl_glance_store import imagecache
+from tmpl_glance_store import objects
 from tmpl_glance_store.catalog.snapshot import Snapshot
 from tmpl_glance_store.localstore import location as local
 
@@ -118,7 +119,7 @@ class BaseFiles(Step):
             arriving={
                 digest: now.templates[digest].images
                 for digest in arriving - held.keys()
-                if digest in now.templates
+                if digest in now.templates and _may_boot(now.templates[digest])
             },
             failed=failed,
             images=_images(now),
@@ -147,10 +148,10 @@ class BaseFiles(Step):
 def _held(
     now: Snapshot, location: local.LocalLocation
 ) -> Iterator[imagecache.Held]:
-    """Yield the copies in a location whose templates have images."""
+    """Yield the copies in a location of which base files are to be made."""
     for digest in sorted(location.held()):
         record = now.templates.get(digest)
-        if record is not None and record.deleted_at is None and record.images:
+        if record is not None and record.images and _may_boot(record):
             yield imagecache.Held(
                 record.template,
                 record.images,
@@ -161,10 +162,24 @@ def _held(
 
 
 def _images(now: Snapshot) -> dict[str, str]:
-    """Return the templates of the images that live, by the images' ids."""
+    """Return the templates of the images that may boot, by the images' ids."""
     return {
         image_id: digest
-        for digest, record in now.templates.items()
-        if record.deleted_at is None
-        for image_id in record.images
+        for image_id, digest in now.images().items()
+        if _may_boot(now.templates[digest])
     }
+
+
+def _may_boot(record: objects.TemplateRecord) -> bool:
+    """Tell whether Nova may make instances of a template.
+
+    It makes an image of no bytes for each snapshot of an instance that boots
+    from a volume, and never a base file of one: there may be tens of
+    thousands.
+
+    Source: ``snapshot_volume_backed`` in nova/compute/api.py.
+    """
+    template = record.template
+    return (
+        record.deleted_at is None and template.size > 0 and not template.held
+    )

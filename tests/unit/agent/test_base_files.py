@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The step of a pass on a compute node, with an image cache of our own."""
 
+import dataclasses
 import types
 
 import pytest
@@ -170,3 +171,24 @@ def test_a_node_without_nova_has_nothing_to_do():
     assert look(step, seen, set()) == base_files.Demand()
     step.run(seen, well(A), set(), set())
     assert step.next_change() is None
+
+
+@pytest.mark.parametrize('fields', [{'size': 0}, {'held': 'not inspected'}])
+def test_what_must_not_boot_is_not_told_to_the_cache(step, cache, fields):
+    empty = dataclasses.replace(facts.template('empty'), **fields)
+    seen = dataclasses.replace(
+        now({A: ['one']}, **{A: {}}),
+        templates={
+            A: objects.TemplateRecord(TEMPLATES[A], ('one',)),
+            empty.digest: objects.TemplateRecord(empty, ('zero', 'nought')),
+        },
+    )
+    cache.downloads = {'zero'}
+    look(step, seen, set())
+    assert step.demand.wished == frozenset()
+    step.run(seen, well(A, empty.digest), {empty.digest}, set())
+    assert [each.digest for each in cache.told.held] == [A]
+    assert cache.told.arriving == {}
+    assert cache.told.images == {'one': A}
+    step.run(seen, well(A), {empty.digest}, set())
+    assert cache.told.arriving == {}
