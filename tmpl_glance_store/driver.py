@@ -149,6 +149,18 @@ class Store(glance_store.driver.Store):
             self.WRITE_CHUNKSIZE = options.uploads.chunk_size
             self._configured = options
             self._images = None
+            LOG.info(
+                'Store %s is of cluster %s, on node %s, with %s and the '
+                'catalog %s',
+                name,
+                options.cluster,
+                options.locations.node,
+                ', '.join(
+                    f'{each.tier}:{each.path}'
+                    for each in options.locations.specs
+                ),
+                options.catalog.url,
+            )
             self._ready().open()
             self._ready().require_writable()
         except exceptions.Unavailable as exc:

@@ -155,3 +155,22 @@ def test_a_store_that_is_not_configured_does_not_call_images_absent(
     for call in (broken.get, broken.get_size):
         with pytest.raises(exceptions.RemoteServiceUnavailable):
             call(at(broken, url))
+
+
+def test_the_log_says_at_the_start_what_the_store_is(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level('INFO')
+    host.store()
+    (line,) = (
+        each.getMessage()
+        for each in caplog.records
+        if 'is of cluster' in each.getMessage()
+    )
+    for part in (
+        host.options.cluster,
+        'node1',
+        f'ssd:{host.paths[0]}',
+        host.catalog_url,
+    ):
+        assert part in line
