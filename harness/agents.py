@@ -6,7 +6,6 @@ process is signalled by its own pid, and dies with us.
 """
 
 import json
-import os
 import pathlib
 import re
 import signal
@@ -19,6 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
+from harness import host as hosts
 from harness import netns
 from harness.certificates import Authority
 from harness.host import CLUSTER
@@ -438,13 +438,4 @@ def records_of(url: str, kind: str) -> dict[str, dict[str, Any]]:
 def flip_bits(host: Host, digest: str) -> None:
     """Change a byte in the middle of the only copy of a host."""
     (copy,) = host.copies(digest)
-    image = copy / 'image'
-    mode = image.stat().st_mode
-    image.chmod(0o600)
-    with image.open('r+b') as file:
-        file.seek(image.stat().st_size // 2)
-        byte = file.read(1)
-        file.seek(-1, os.SEEK_CUR)
-        file.write(bytes([byte[0] ^ 1]))
-        os.fsync(file.fileno())
-    image.chmod(mode)
+    hosts.flip_byte(copy)

@@ -8,6 +8,7 @@ builds the same one.
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 import random
 import uuid
@@ -248,6 +249,20 @@ def what_is_wrong(copy: pathlib.Path) -> str | None:
     if not template.digest == digest == copy.name:
         return f'{copy}: holds {digest}, says {template.digest}'
     return None
+
+
+def flip_byte(copy: pathlib.Path) -> None:
+    """Change a byte in the middle of a copy, as an old disk may."""
+    image = copy / 'image'
+    mode = image.stat().st_mode
+    image.chmod(0o600)
+    with image.open('r+b') as file:
+        file.seek(image.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+        os.fsync(file.fileno())
+    image.chmod(mode)
 
 
 def digest_of(data: bytes) -> str:

@@ -172,21 +172,11 @@ class Scrubber:
         :raises CorruptCopy: if it is not what its digest says
         :raises OSError: if it cannot be read
         """
-        path = location.paths.image(template.digest)
-        digest = self._digest_of(path)
-        if digest not in (None, template.digest):
-            raise exceptions.CorruptCopy(
-                f'{path}: its bytes are not those of its digest'
-            )
-        return digest is not None
-
-    def _digest_of(self, path: str) -> str | None:
-        """Return the digest of a file, None if stopped meanwhile."""
         try:
-            with open(path, 'rb', buffering=0) as file:
-                return digests.digest_of(file.fileno(), self._throttle)
+            location.prove(template.digest, self._throttle)
         except _Stopped:
-            return None
+            return False
+        return True
 
     def _throttle(self, length: int) -> None:
         if self._stopped.wait(length / max(self.rate, 1)):
@@ -199,10 +189,9 @@ class Scrubber:
                 continue
             self._tried[proof.path, proof.digest] = self._clock()
             try:
-                digest = self._digest_of(proof.path)
-                if digest is not None:
-                    proof.tell(digest == proof.digest)
-                    self._on_proved(proof.size)
+                self._prove_one(proof)
+            except _Stopped:
+                pass
             except (
                 OSError,
                 exceptions.WriteDenied,
@@ -211,3 +200,9 @@ class Scrubber:
                 LOG.warning('Not scrubbed: %s: %s', proof.path, exc)
             return True
         return False
+
+    def _prove_one(self, proof: proofs.Proof) -> None:
+        with open(proof.path, 'rb', buffering=0) as file:
+            digest = digests.digest_of(file.fileno(), self._throttle)
+        proof.tell(digest == proof.digest)
+        self._on_proved(proof.size)

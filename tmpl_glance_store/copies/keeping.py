@@ -2,6 +2,7 @@
 """Copies: placed, recorded and removed; the disk and the catalog in step."""
 
 import contextlib
+import errno
 import logging
 from collections.abc import Callable, Iterable
 
@@ -73,12 +74,18 @@ class Keeper:
         template: objects.Template,
         bind: Callable[[local.LocalLocation], None],
     ) -> bool:
-        """Bind to a copy that this host has; False if it has none.
+        """Bind to a good copy that this host has; False if it has none.
+
+        The caller has the same bytes in hand, and throws them away after it:
+        a copy that is not whole any more goes to quarantine first, so that
+        they can take its place.
 
         :param bind: called with the copy's location while nobody can remove
             it; records the copy as complete
+        :raises Unavailable: if a copy cannot be read now
         """
         for location in self._store.locations:
+            self._set_aside_if_bad(template.digest, location)
             try:
                 lock = location.hold(template.digest, _LOCK_WAIT)
             except exceptions.CorruptCopy:
@@ -89,6 +96,27 @@ class Keeper:
                     bind(location)
                 return True
         return False
+
+    def _set_aside_if_bad(
+        self, digest: str, location: local.LocalLocation
+    ) -> None:
+        """Prove a copy, before its lock is taken: that is to be held briefly.
+
+        One that is bad, or that its disk cannot read, goes to quarantine.
+        """
+        try:
+            location.prove(digest)
+            return
+        except FileNotFoundError:
+            return  # who takes its lock sees what is amiss, if it is there
+        except exceptions.CorruptCopy as exc:
+            LOG.error('Bad: %s', exc)
+        except OSError as exc:
+            if exc.errno != errno.EIO:
+                raise exceptions.Unavailable(str(exc)) from exc
+            LOG.error('Unreadable: %s: %s', location.paths.copy(digest), exc)
+        with fsutil.os_errors():
+            self.condemn(digest, location)
 
     def place(
         self,

@@ -7,8 +7,9 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from tmpl_glance_store import digests
 from tmpl_glance_store import exceptions
 from tmpl_glance_store import fsutil
 from tmpl_glance_store import layout
@@ -241,6 +242,25 @@ class LocalLocation:
     def holds(self, digest: str) -> bool:
         """Tell whether there is a copy of a template here."""
         return os.path.isfile(self.paths.image(digest))
+
+    def prove(
+        self, digest: str, on_read: Callable[[int], None] = lambda length: None
+    ) -> None:
+        """Read the whole image of a copy, and compare it with its digest.
+
+        Takes no lock: a copy never changes, and one that is removed
+        meanwhile is read to its end.
+
+        :param on_read: told the bytes of each read; what it raises ends it
+        :raises CorruptCopy: if its bytes are not those of its digest
+        :raises OSError: if it is not there, or cannot be read
+        """
+        path = self.paths.image(digest)
+        with open(path, 'rb', buffering=0) as file:
+            if digests.digest_of(file.fileno(), on_read) != digest:
+                raise exceptions.CorruptCopy(
+                    f'{path}: its bytes are not those of its digest'
+                )
 
     def hold(self, digest: str, wait: float) -> fsutil.DirectoryLock | None:
         """Keep others from removing a copy; None if there is none.

@@ -2,6 +2,7 @@
 """Images go with the last one bound to their content; readers and racers."""
 
 import contextlib
+import errno
 import itertools
 import os
 import pathlib
@@ -82,6 +83,7 @@ def test_an_uploader_gets_the_checksums_of_what_it_uploaded(
 @pytest.mark.parametrize(
     'act',
     [
+        hosts.flip_byte,
         lambda copy: os.truncate(copy / 'image', 10),
         lambda copy: (copy / 'image').unlink(),
         lambda copy: (copy / 'template.json').unlink(),
@@ -100,6 +102,33 @@ def test_a_corrupt_copy_is_quarantined_and_replaced(
     assert [path.name.split('.')[0] for path in host.quarantined()] == [
         first.digest
     ]
+    assert host.disagreements() == []
+
+
+def test_a_copy_that_its_disk_cannot_read_is_quarantined_and_replaced(
+    host: Host, parts: factory.Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = add(parts, DATA)
+    monkeypatch.setattr(
+        local.digests, 'digest_of', fail(OSError(errno.EIO, 'bad sector'))
+    )
+    second = add(parts, DATA)
+    assert read(parts, first) == read(parts, second) == DATA
+    assert len(host.quarantined()) == 1
+    assert host.disagreements() == []
+
+
+def test_a_copy_that_may_not_be_read_now_is_left_alone(
+    host: Host, parts: factory.Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = add(parts, DATA)
+    monkeypatch.setattr(
+        local.digests, 'digest_of', fail(OSError(errno.EMFILE, 'too many'))
+    )
+    with pytest.raises(exceptions.Unavailable, match='too many'):
+        add(parts, DATA)
+    assert read(parts, first) == DATA
+    assert host.quarantined() == []
     assert host.disagreements() == []
 
 
