@@ -90,6 +90,7 @@ class Parts:
             reading=reading.Reading(
                 catalog=self.catalog,
                 store=self.store,
+                keeper=self.keeper,
                 access=self._access,
                 remote=self.remote,
             ),
