@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """An agent whose parts are the real ones."""
 
+import contextlib
 import json
 import pathlib
 import threading
 import urllib.request
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,7 +17,7 @@ from tmpl_glance_store import tls
 from tmpl_glance_store.agent import service
 from tmpl_glance_store.options import agent as agent_opts
 
-LONG = 30
+LONG = 8  # seconds: less than a test may take
 
 
 def options(**changed: object) -> agent_opts.AgentOptions:
@@ -35,23 +37,35 @@ def options(**changed: object) -> agent_opts.AgentOptions:
     return agent_opts.AgentOptions(**{**fields, **changed})
 
 
+@contextlib.contextmanager
+def running(agent: service.Service) -> Iterator[threading.Thread]:
+    """Run *agent*, and end it whatever happens.
+
+    If the process ends before it, libtorrent's threads abort that.
+    """
+    thread = threading.Thread(target=agent.run, daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        agent.stop()
+        thread.join(LONG)
+
+
 def test_an_agent_lives_shows_its_status_and_ends(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = agent_factory.build_agent(Host(tmp_path).options, options())
     ready = threading.Event()
     monkeypatch.setattr(service.systemd, 'notify', lambda state: ready.set())
-    thread = threading.Thread(target=agent.run, daemon=True)
-    thread.start()
-    assert ready.wait(LONG)
-    url = agent._identity().api
-    with urllib.request.urlopen(f'{url}/v1/status', timeout=LONG) as answer:
-        shown = json.load(answer)
-    with urllib.request.urlopen(f'{url}/metrics', timeout=LONG) as answer:
-        metrics = answer.read().decode()
-    agent_factory.reload_agent(agent, options(interval=5))
-    agent.stop()
-    thread.join(LONG)
+    with running(agent) as thread:
+        assert ready.wait(LONG)
+        url = agent._identity().api
+        with urllib.request.urlopen(f'{url}/v1/status', timeout=LONG) as reply:
+            shown = json.load(reply)
+        with urllib.request.urlopen(f'{url}/metrics', timeout=LONG) as reply:
+            metrics = reply.read().decode()
+        agent_factory.reload_agent(agent, options(interval=5))
     assert not thread.is_alive()
     assert (shown['node'], shown['images']) == ('node1', [])
     assert 'tmpl_agent_passes_total' in metrics
