@@ -4,6 +4,9 @@
 Run by ``tox -e mutants``, for all modules that pyproject.toml lists under
 ``[tool.mutmut]``, or for those given. What no test sees must stand in
 ``tests/mutants.toml``, with the reason why it changes nothing.
+
+Each module is held to the tests of its own room, which are quick: that a test
+of another room fails as well does not count.
 """
 
 import argparse
@@ -15,8 +18,30 @@ import tomllib
 from collections.abc import Iterator
 
 ACCEPTED = pathlib.Path('tests/mutants.toml')
+#: A module, or the room that it is in, and the tests that are to see it.
+TESTS = {
+    'tmpl_glance_store/agent/plan.py': ['tests/unit/agent/test_plan*.py'],
+    'tmpl_glance_store/copies/': ['tests/unit/copies', 'tests/durability'],
+    'tmpl_glance_store/imagecache/decision.py': [
+        'tests/unit/imagecache/test_decision*.py'
+    ],
+    'tmpl_glance_store/localstore/': [
+        'tests/unit/localstore',
+        'tests/durability',
+    ],
+    'tmpl_glance_store/merkle.py': ['tests/unit/test_merkle.py'],
+    'tmpl_glance_store/placement/': ['tests/unit/placement'],
+}
+#: Runs mutmut, which can be told of tests only in pyproject.toml, with others.
+_WITH_TESTS = """
+import sys
+from mutmut import __main__, configuration
+configuration.config().pytest_add_cli_args_test_selection = (
+    sys.argv.pop(1).split(','))
+__main__.cli()
+"""
 #: What ``mutmut results`` says of a mutant that a test has seen.
-_SEEN = 'killed', 'timeout', 'caught by type check', 'skipped', 'not checked'
+_SEEN = 'killed', 'timeout', 'caught by type check', 'skipped'
 
 #: A function, a line of it, and what became of that line.
 Change = tuple[str, str, str]
@@ -26,26 +51,55 @@ def main() -> int:
     """Return 1 if a mutant survives without a reason."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('files', nargs='*', help='modules; all unless given')
-    patterns = [
-        f'{name.removesuffix(".py").replace("/", ".")}.*'
-        for name in parser.parse_args().files
-    ]
-    # It draws its progress, thousands of times.
-    subprocess.run(
-        [*_mutmut(), 'run', *patterns],
-        check=True,
-        stdout=None if sys.stdout.isatty() else subprocess.DEVNULL,
-    )
-    accepted = _accepted()
-    left = [
-        (name, change)
-        for name in _survivors(patterns or ['*'])
-        if (change := _change(name)) not in accepted
-    ]
+    left: list[tuple[str, Change]] = []
+    for room, modules in _by_room(parser.parse_args().files).items():
+        left += _left(TESTS[room], [_pattern(each) for each in modules])
     for name, (_, was, now) in left:
         print(f'{name}\n  - {was}\n  + {now}')
     print(f'{len(left)} mutants survive without a reason')
     return int(bool(left))
+
+
+def _by_room(files: list[str]) -> dict[str, list[str]]:
+    """Return the modules to change, by the room whose tests see them."""
+    if not files:
+        return {room: [room] for room in TESTS}
+    rooms: dict[str, list[str]] = {}
+    for file in files:
+        room = next((each for each in TESTS if file.startswith(each)), None)
+        if room is None:
+            sys.exit(f'{file}: no tests are known to be for it')
+        rooms.setdefault(room, []).append(file)
+    return rooms
+
+
+def _pattern(path: str) -> str:
+    """Return what the names of the mutants of a module, or room, match."""
+    return f'{path.removesuffix(".py").rstrip("/").replace("/", ".")}.*'
+
+
+def _left(tests: list[str], patterns: list[str]) -> list[tuple[str, Change]]:
+    """Return what of a room survives its tests without a reason."""
+    found = [
+        str(path)
+        for each in tests
+        for path in sorted(pathlib.Path().glob(each))
+    ]
+    # It draws its progress, thousands of times.
+    subprocess.run(
+        [
+            *(sys.executable, '-c', _WITH_TESTS, ','.join(found)),
+            *('run', *patterns),
+        ],
+        check=True,
+        stdout=None if sys.stdout.isatty() else subprocess.DEVNULL,
+    )
+    accepted = _accepted()
+    return [
+        (name, change)
+        for name in _survivors(patterns)
+        if (change := _change(name)) not in accepted
+    ]
 
 
 def _mutmut() -> list[str]:
