@@ -243,6 +243,23 @@ def test_zeros_need_no_bytes(parts):
     assert hasher.piece == expected.piece
 
 
+@pytest.mark.usefixtures('tiny')
+@pytest.mark.parametrize('pieces', [1, 3, 4, 5, 8, 16])
+def test_a_hole_that_ends_with_a_piece_is_hashed_as_data(pieces):
+    size = pieces * TINY['MIN_PIECE']
+    hasher = merkle.TreeHasher()
+    hasher.update_zeros(size)
+    expected, *outcome = hashed(bytes(size))
+    assert list(hasher.finish()) == outcome
+    assert hasher.piece == expected.piece == merkle.piece_size(size)
+
+
+def test_the_end_can_be_asked_for_twice(noise):
+    for size in 1, 16 * KIB, 300 * KIB:
+        hasher = hashed(noise[:size])[0]
+        assert hasher.finish() == hasher.finish()
+
+
 def test_a_huge_hole_takes_no_time(monkeypatch):
     hashed_bytes = []
     sha256 = hashlib.sha256
@@ -325,6 +342,17 @@ def test_a_layer_proves_the_root_of_its_file(size: int) -> None:
     )
 
 
+def test_pieces_of_one_block_prove_their_file(noise):
+    data = noise[: 3 * merkle.BLOCK]
+    blocks = merkle.block_hashes(data)
+    assert (
+        merkle.prove_layer(
+            b''.join(blocks), len(data), merkle.BLOCK, by_the_book(data)
+        )
+        == blocks
+    )
+
+
 @pytest.mark.parametrize(
     ('change', 'piece', 'why'),
     [
@@ -339,7 +367,11 @@ def test_a_layer_proves_the_root_of_its_file(size: int) -> None:
             merkle.MIN_PIECE,
             'not one hash a piece',
         ),
-        (lambda layer: layer[::-1], merkle.MIN_PIECE, 'prove another root'),
+        (
+            lambda layer: layer[::-1],
+            merkle.MIN_PIECE,
+            '^the hashes of the pieces prove another root$',
+        ),
         (lambda layer: layer, 2 * merkle.MIN_PIECE, 'not one hash a piece'),
         (lambda layer: layer, 0, 'no pieces of 0 bytes'),
         (lambda layer: layer, 3 * merkle.BLOCK, 'no pieces of 49152 bytes'),

@@ -24,6 +24,7 @@ class InOrder(contract.Policy):
         self._copies = copies
 
     def targets(self, position, usable=contract.anywhere):
+        assert position in {each.position for each in TEMPLATES.values()}
         nodes = {}
         for location in self._locations:
             if usable(location):
